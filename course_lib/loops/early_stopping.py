@@ -1,0 +1,73 @@
+"""Stop when validation no longer improves, and go back to the weights that were best."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import nn
+
+
+@dataclass(slots=True)
+class EarlyStopping:
+    """Watches one validation metric; keeps a copy of the best weights.
+
+    Args:
+        patience: Evaluations without improvement before it says stop.
+        metric: Which validation metric, ``"loss"`` by default.
+        goal: Whether a smaller or a larger value is better.
+
+    Raises:
+        ValueError: If ``patience`` is less than 1, or ``goal`` is something else.
+
+    Example:
+        >>> model = nn.Linear(1, 1)
+        >>> stopping = EarlyStopping(patience=2)
+        >>> [stopping.update(model, step, {"loss": loss}) for step, loss in enumerate([3.0, 2.0, 2.5, 2.5])]
+        [False, False, False, True]
+        >>> stopping.best_step, stopping.best_value
+        (1, 2.0)
+    """
+
+    patience: int
+    metric: str = "loss"
+    goal: Literal["min", "max"] = "min"
+    best_value: float | None = None
+    best_step: int | None = None
+    _best_weights: dict[str, Any] = field(default_factory=dict, repr=False)
+    _waited: int = field(default=0, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.patience < 1:
+            raise ValueError(f"patience must be at least 1 evaluation, got {self.patience}.")
+        if self.goal not in ("min", "max"):
+            raise ValueError(f"goal must be 'min' or 'max', got {self.goal!r}.")
+
+    def update(self, model: nn.Module, step: int, metrics: dict[str, float]) -> bool:
+        """Take in one evaluation; return whether it is time to stop. A nan is no improvement.
+
+        Raises:
+            ValueError: If the metric is not among ``metrics``.
+        """
+        if self.metric not in metrics:
+            raise ValueError(f"early stopping watches {self.metric!r}, but validation gave {sorted(metrics)}.")
+        value = metrics[self.metric]
+        if self._better(value):
+            self.best_value, self.best_step, self._waited = value, step, 0
+            self._best_weights = copy.deepcopy(model.state_dict())
+            return False
+        self._waited += 1
+        return self._waited >= self.patience
+
+    def _better(self, value: float) -> bool:
+        if value != value:
+            return False
+        if self.best_value is None:
+            return True
+        return value < self.best_value if self.goal == "min" else value > self.best_value
+
+    def restore(self, model: nn.Module) -> None:
+        """Give ``model`` the best weights back; nothing happens if there was no evaluation yet."""
+        if self._best_weights:
+            model.load_state_dict(self._best_weights)

@@ -1,0 +1,96 @@
+"""Measuring a model without changing it: not its modes, not its buffers' course, not the random state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from course_lib.collectives import all_sum, world_size
+from course_lib.loops.loss import Batch, Objective, exact_dtype
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[nn.Module]:
+    """Put ``model`` into evaluation mode without gradients, and put everything back afterwards.
+
+    Each module gets back the mode it had (a frozen batch norm in a training model stays frozen), and torch's
+    global random state is restored, so that evaluating or not gives the same training run.
+
+    Example:
+        >>> model = nn.Dropout()
+        >>> with evaluating(model):
+        ...     model.training
+        False
+        >>> model.training
+        True
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices), torch.no_grad():
+        model.eval()
+        try:
+            yield model
+        finally:
+            for module, mode in modes:
+                module.training = mode
+
+
+def evaluate(model: nn.Module, objective: Objective, batches: Iterable[Batch]) -> dict[str, float]:
+    """Return the mean loss and mean metrics of ``model`` over all targets of ``batches``.
+
+    Sums are added up and divided once, so the result does not depend on how the data is cut into batches.
+
+    Args:
+        model: Evaluated in evaluation mode, and left as it was.
+        objective: As for training.
+        batches: A finite stream; under torchrun each rank brings its own part.
+
+    Returns:
+        ``{"loss": ..., **metrics}``. For a loss that compares rows (``count=None``) the mean over batches.
+
+    Raises:
+        ValueError: If ``batches`` is endless by its own account (``epochs=None``), or holds no targets; under torchrun
+            on every rank alike, if one of them has no batch at all.
+
+    Example:
+        >>> from course_lib.loops import regression
+        >>> x, y = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 2.0, 6.0])
+        >>> evaluate(nn.Identity(), regression, [(x[:2], y[:2]), (x[2:], y[2:])])  # 9 over 3 targets
+        {'loss': 3.0}
+    """
+    refuse_endless(batches)
+    sums: dict[str, Tensor] = {}
+    with evaluating(model):
+        for batch in batches:
+            loss = objective(model, batch)
+            count = torch.as_tensor(1 if loss.count is None else loss.count)
+            for name, value in {"loss": loss.total, "count": count, **loss.metrics}.items():
+                value = value.detach().to(loss.total.device, exact_dtype(loss.total.device))
+                sums[name] = sums[name] + value if name in sums else value
+    if world_size() > 1:
+        _add_over_ranks(model, sums)
+    if not sums or float(sums["count"]) == 0:
+        raise ValueError("evaluate found no targets: the stream is empty, or every label is masked.")
+    return {name: float(value / sums["count"]) for name, value in sums.items() if name != "count"}
+
+
+def refuse_endless(batches: Iterable[Batch]) -> None:
+    """Raise a ValueError if ``batches`` says of itself that it never ends."""
+    if getattr(batches, "epochs", 1) is None:
+        raise ValueError("evaluation needs a finite stream: build the batches with epochs=1.")
+
+
+def _add_over_ranks(model: nn.Module, sums: dict[str, Tensor]) -> None:
+    """Add up ``sums`` of all ranks, after making sure that all have some: otherwise those that have would wait."""
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    ready = torch.tensor(float(bool(sums)), device=device)
+    all_sum([ready])
+    if int(ready) < world_size():
+        raise ValueError(
+            f"{world_size() - int(ready)} of {world_size()} ranks had no batch to evaluate: give every rank as many "
+            "batches, if need be of 0 rows, as course_lib.data.Batches does."
+        )
+    all_sum(list(sums.values()))

@@ -1,0 +1,1 @@
+"""Running notebooks: in a fresh kernel, stored in one form, with what they cost and how they failed."""

@@ -1,0 +1,1 @@
+"""Cards and quizzes in JupyterLab."""
