@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -45,7 +46,7 @@ def classification(model: nn.Module, batch: Batch) -> Loss:
         )
     logits, y = logits.flatten(0, -2), y.flatten()
     total = F.cross_entropy(logits, y, ignore_index=MASKED, reduction="sum")
-    right = (logits.detach().argmax(-1) == y).sum()  # a masked label is no class, so it is never right
+    right = torch.count_nonzero(logits.detach().argmax(-1) == y)  # a masked label is no class, so it is never right
     return Loss(total, _count(y != MASKED), {"accuracy": right})
 
 
@@ -84,5 +85,5 @@ def regression(model: nn.Module, batch: Batch) -> Loss:
 
 def _count(counted: Tensor) -> int | Tensor:
     """How many are true: read at once on the CPU, left on a device, where reading would wait for it."""
-    number = counted.sum()
+    number = torch.count_nonzero(counted)
     return int(number) if number.device.type == "cpu" else number

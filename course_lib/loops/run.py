@@ -105,8 +105,10 @@ class Run:
         buffers = SavedBuffers(self.model)
         learning_rate = float(self.optimizer.param_groups[0]["lr"])
         try:
-            loss, count, metrics = self._accumulate(micro_batches)
-            parameters, grad_norm = self._mean_gradient(count)
+            total, count, sums = self._accumulate(micro_batches)
+            divisor = _as_divisor(count, total)
+            loss, metrics = total / divisor, {name: value / divisor for name, value in sums.items()}
+            parameters, grad_norm = self._mean_gradient(divisor)
             skipped = self._verdict(learning_rate, loss, grad_norm)
         except BaseException:
             buffers.restore()
@@ -122,7 +124,7 @@ class Run:
         return Step(self.index, learning_rate, loss, grad_norm, count, metrics, self._health)
 
     def _accumulate(self, micro_batches: Sequence[Batch]) -> tuple[Tensor, int | Tensor, dict[str, Tensor]]:
-        """Fill ``.grad`` with the gradient of the sum; return mean loss, count and mean metrics of the whole step."""
+        """Fill ``.grad`` with the gradient of the sum; return the sums of loss and metrics, and the count."""
         losses = self.gradients(self.model, self.objective, micro_batches)
         if len(losses) > 1:
             _check_addable(losses)
@@ -133,7 +135,7 @@ class Run:
             total, count, sums = self._over_ranks(total, count, sums)
         if (isinstance(count, int) or not self.defer_checks) and int(count) == 0:
             raise ValueError(f"step {self.index} has no targets in {len(losses)} batches: every label is masked.")
-        return total / count, count, {name: value / count for name, value in sums.items()}
+        return total, count, sums
 
     def _over_ranks(
         self, total: Tensor, count: int | Tensor, sums: dict[str, Tensor]
@@ -155,13 +157,13 @@ class Run:
         all_sum([parameter.grad for parameter in used if parameter.grad is not None])
         return summed[0].to(total.dtype), summed[1].long(), dict(zip(sums, summed[2:], strict=True))
 
-    def _mean_gradient(self, count: int | Tensor) -> tuple[Parameters, Tensor]:
+    def _mean_gradient(self, divisor: Tensor) -> tuple[Parameters, Tensor]:
         """Turn summed gradients into mean gradients; return their owners and their Euclidean norm."""
         parameters = [parameter for parameter in self._parameters() if parameter.grad is not None]
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         if not gradients:
             raise ValueError("no parameter of the optimizer got a gradient: does the loss depend on them?")
-        torch._foreach_div_(gradients, count)
+        torch._foreach_div_(gradients, divisor)
         return parameters, nn.utils.get_total_norm(gradients)
 
     def _verdict(self, learning_rate: float, loss: Tensor, grad_norm: Tensor) -> Tensor | None:
@@ -199,6 +201,12 @@ class Run:
 
     def _rewind(self, index: int) -> None:
         self.index = index
+
+
+def _as_divisor(count: int | Tensor, total: Tensor) -> Tensor:
+    """The count as a tensor: dividing by one is several times quicker than by a Python number."""
+    dtype = torch.promote_types(total.dtype, torch.float32)  # bfloat16 would round the count
+    return count.to(dtype) if isinstance(count, Tensor) else torch.full((), count, dtype=dtype, device=total.device)
 
 
 def _check_addable(losses: Sequence[Loss]) -> None:

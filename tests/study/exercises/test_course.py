@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from course_lib.study import check, hint, solution
-from course_lib.study.exercises import course as exercises
 from course_lib.study.exercises import all_exercises, find_exercise, load_exercises
+from course_lib.study.exercises import course as exercises
 
 HERE = Path(__file__).parent
 LOG_SUM_EXP, _, FAIR_ACCURACY = load_exercises(HERE / "sample_course" / "exercises" / "05_sample.py")
