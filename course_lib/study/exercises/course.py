@@ -153,8 +153,8 @@ def all_exercises(notebook: str | None = None) -> tuple[Exercise, ...]:
 def load_exercises(path: Path) -> tuple[Exercise, ...]:
     """Load a notebook's exercises: ``EXERCISES`` of ``exercises/NN_slug.py``.
 
-    Where that file would be long, it is followed by the files of the folder ``exercises/NN_slug/``, in order of their
-    names, each with ``EXERCISES`` of its own.
+    Where that file would be long, more stand in the files of the folder ``exercises/NN_slug/``, each with
+    ``EXERCISES`` of its own. They come in the order of their ids.
 
     Raises:
         ValueError: If a file defines no ``EXERCISES``, an id is used twice, or one belongs to another notebook.
@@ -163,7 +163,7 @@ def load_exercises(path: Path) -> tuple[Exercise, ...]:
     ids, prefix = [exercise.id for exercise in exercises], f"{path.name[:2]}."
     if len(set(ids)) < len(ids) or any(not exercise_id.startswith(prefix) for exercise_id in ids):
         raise ValueError(f"the ids of the exercises in {path.name} must differ and start with {prefix!r}, got {ids}.")
-    return tuple(exercises)
+    return tuple(sorted(exercises, key=lambda exercise: exercise.id))
 
 
 def _load(path: Path) -> tuple[Exercise, ...]:

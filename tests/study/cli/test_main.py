@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import pytest
 from typer.testing import CliRunner
@@ -108,7 +109,8 @@ def test_copies_are_made_compared_and_reset(run, course, tmp_path):
 
 def test_open_starts_jupyterlab_at_the_section_of_the_copy(run, tmp_path, monkeypatch):
     started = []
-    monkeypatch.setattr(subprocess, "run", lambda command, **_: started.append(command) or _Done())
+    server = Mock(wait=Mock(side_effect=[KeyboardInterrupt, 0]))  # stopped by one Ctrl-C
+    monkeypatch.setattr(subprocess, "Popen", lambda command: started.append(command) or server)
     monkeypatch.setattr("jupyter_server.serverapp.list_running_servers", lambda: [])
     result = run("open", "0#strong", "--no-browser", "--port=9999")
     assert result.exit_code == 0, result.output
@@ -123,10 +125,6 @@ def test_open_starts_jupyterlab_at_the_section_of_the_copy(run, tmp_path, monkey
     ]
     assert (EXTENSIONS / "course-sections" / "package.json").is_file()
     assert (tmp_path / "my" / "00_start_here.ipynb").is_file()
-
-
-class _Done:
-    returncode = 0
 
 
 def test_open_uses_the_server_that_is_there(run, tmp_path, monkeypatch):
