@@ -95,14 +95,24 @@ def merge_lines(base: str, ours: str, theirs: str) -> str | None:
         >>> merge_lines("a", "mine", "course") is None
         True
     """
-    from merge3 import Merge3
-
-    lines: list[str] = []
-    for kind, *versions in Merge3(base.split("\n"), ours.split("\n"), theirs.split("\n")).merge_groups():
-        if kind == "conflict":
-            return None
-        lines += versions[0]
+    lines = base.split("\n")
+    mine = _edits(lines, ours.split("\n"))
+    course = [edit for edit in _edits(lines, theirs.split("\n")) if edit not in mine]
+    if any(
+        start <= end_of_mine and start_of_mine <= end
+        for start_of_mine, end_of_mine, _ in mine
+        for start, end, _ in course
+    ):
+        return None
+    for start, end, new in sorted([*mine, *course], reverse=True):  # from the bottom up, so that numbers stay true
+        lines[start:end] = new
     return "\n".join(lines)
+
+
+def _edits(old: list[str], new: list[str]) -> list[tuple[int, int, list[str]]]:
+    """Return what leads from ``old`` to ``new``: lines ``start`` to ``end`` (exclusive) become others."""
+    opcodes = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    return [(start, end, new[first:last]) for kind, start, end, first, last in opcodes if kind != "equal"]
 
 
 def _merge_cell(base: Cell | None, ours: Cell | None, theirs: Cell | None) -> list[Cell]:
