@@ -1,4 +1,4 @@
-"""What an update costs: ``Run.step`` through ``train`` against bare PyTorch, accelerate and the Hugging Face Trainer.
+"""What an update costs: ``Run.step`` through ``train`` against bare PyTorch, accelerate, Fabric and the HF Trainer.
 
 Run it on an otherwise idle machine: ``python benchmarks/step.py``. It prints the tables of benchmarks/README.md.
 """
@@ -131,11 +131,29 @@ def with_accelerate(task: Task) -> Iterator[Any]:
         yield loss.detach(), norm, accuracy
 
 
-def trainer_seconds(task: Task) -> float:
-    """CPU seconds of one round of the Trainer as it comes, without logs, bars, saving and evaluation.
+def with_fabric(task: Task) -> Iterator[Any]:
+    """The same with Lightning Fabric's functions."""
+    from lightning_fabric import Fabric
 
-    It takes the gradient's norm as well. Its loop cannot be paused, so it is timed at a stretch.
-    """
+    fabric = Fabric(accelerator="cpu", devices=1)
+    fabric.launch()
+    plain_model = task.make_model()
+    model, optimizer = fabric.setup(plain_model, sgd(plain_model))
+    for x, y in cycle(task.batches):
+        optimizer.zero_grad()
+        logits = model(x)
+        loss = F.cross_entropy(logits, y)
+        accuracy = (logits.detach().argmax(-1) == y).sum() / len(y)
+        fabric.backward(loss)
+        norm = fabric.clip_gradients(model, optimizer, max_norm=1e9, error_if_nonfinite=False)
+        if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
+            raise RuntimeError("not finite")
+        optimizer.step()
+        yield loss.detach(), norm, accuracy
+
+
+def trainer_seconds(task: Task) -> float:
+    """CPU seconds of one round of the Trainer, without logs, bars, saving and evaluation, timed at a stretch."""
     from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
     class Ready(Dataset[dict[str, Tensor]]):
@@ -204,8 +222,9 @@ LOOPS: dict[str, Callable[[Task], Iterator[Any]]] = {
     REFERENCE: bare_same_work,
     "bare loop, least work": bare_minimum,
     "accelerate": with_accelerate,
+    "Lightning Fabric": with_fabric,
 }
-NEEDS = {"accelerate": "accelerate", TRAINER: "transformers"}
+NEEDS = {"accelerate": "accelerate", "Lightning Fabric": "lightning_fabric", TRAINER: "transformers"}
 
 
 def installed(name: str) -> bool:
@@ -215,16 +234,15 @@ def installed(name: str) -> bool:
     return False
 
 
-def measure(task: Task, names: list[str], rounds: int) -> dict[str, list[float]]:
+def measure(task: Task, loops: dict[str, Iterator[Any]], rounds: int, trainer: bool = False) -> dict[str, list[float]]:
     """Return CPU microseconds a step, one number a loop and round.
 
     A round gives every loop its steps in slices, in an order that turns, so that a machine that is now faster and now
     slower treats all alike.
     """
-    loops = {name: LOOPS[name](task) for name in names if name in LOOPS}
     for loop in loops.values():
         draw(loop, WARM_UP)
-    found: dict[str, list[float]] = {name: [] for name in names}
+    found: dict[str, list[float]] = {name: [] for name in (*loops, *([TRAINER] if trainer else []))}
     for _ in range(rounds):
         seconds = dict.fromkeys(loops, 0.0)
         for number in range(SLICES):
@@ -233,9 +251,9 @@ def measure(task: Task, names: list[str], rounds: int) -> dict[str, list[float]]
                 started = time.process_time()
                 draw(loops[name], task.steps // SLICES)
                 seconds[name] += time.process_time() - started
-        if TRAINER in names:
+        if trainer:
             seconds[TRAINER] = trainer_seconds(task)
-        for name in names:
+        for name in found:
             found[name].append(seconds[name] / task.steps * 1e6)
     return found
 
@@ -273,7 +291,8 @@ def main() -> None:
     print(", ".join(f"{name} {version}" for name, version in versions.items()), end="; ")
     print(f"{platform.machine()} with {os.cpu_count()} CPUs, one thread.")
     for task in tasks(arguments.steps):
-        show(task, measure(task, names, arguments.rounds))
+        loops = {name: LOOPS[name](task) for name in names if name in LOOPS}
+        show(task, measure(task, loops, arguments.rounds, trainer=TRAINER in names))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -20,7 +20,7 @@ class Batches:
 
     Epoch ``e`` goes through the rows in the order ``np.random.default_rng([seed, e]).permutation(N)``, cut into
     batches. There is no hidden state: to go on after ``k`` batches, in the middle of an epoch or later, iterate
-    ``dataclasses.replace(batches, start=k)``. Global random generators are neither read nor moved.
+    ``batches.skip(k)``. Global random generators are neither read nor moved.
 
     With several processes (torchrun) each batch of ``batch_size`` rows is dealt out: rank ``r`` of ``W`` gets rows
     ``r, r + W, r + 2W, ...`` of it. No row is lost or seen twice, and every rank makes as many batches; a rank for
@@ -119,6 +119,16 @@ class Batches:
         """Return the number of batches in one epoch."""
         whole, rest = divmod(len(self.tensors[0]), self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
+
+    def skip(self, n: int) -> Batches:
+        """Return the same stream without its first ``n`` batches; nothing is read to get there.
+
+        Raises:
+            ValueError: If ``n`` is negative.
+        """
+        if n < 0:
+            raise ValueError(f"skip needs a number of batches, 0 or more, got {n}.")
+        return replace(self, start=self.start + n)
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         """Yield the batches from ``start`` on."""

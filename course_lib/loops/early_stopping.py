@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -58,7 +59,26 @@ class EarlyStopping:
             self._best_weights = copy.deepcopy(model.state_dict())
             return False
         self._waited += 1
+        return self.stopped
+
+    @property
+    def stopped(self) -> bool:
+        """Whether patience has run out."""
         return self._waited >= self.patience
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that is needed to go on, the best weights included."""
+        return {
+            "best_value": self.best_value,
+            "best_step": self.best_step,
+            "waited": self._waited,
+            "best_weights": self._best_weights,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self.best_value, self.best_step, self._waited = state["best_value"], state["best_step"], state["waited"]
+        self._best_weights = copy.deepcopy(dict(state["best_weights"]))
 
     def _better(self, value: float) -> bool:
         if value != value:

@@ -1,21 +1,23 @@
-"""Training in one line: the loop with a bar, validation, early stopping and a record of it all."""
+"""Training in one line: the loop with a bar, validation, early stopping, a log, checkpoints and a record of it all."""
 
 from __future__ import annotations
 
 import time
 import warnings
 from collections.abc import Iterable, Iterator
-
-import torch
+from typing import Any
 
 from course_lib.collectives import rank
+from course_lib.loops.checkpoints import Checkpoints
 from course_lib.loops.early_stopping import EarlyStopping
 from course_lib.loops.evaluation import evaluate, refuse_endless
+from course_lib.loops.fit_record import FitRecord
 from course_lib.loops.history import History
 from course_lib.loops.loss import Batch
+from course_lib.loops.precision import in_precision
 from course_lib.loops.progress_bar import ProgressBar
 from course_lib.loops.run import Run
-from course_lib.loops.step import Step
+from course_lib.loops.run_log import RunLog
 from course_lib.loops.train import train
 
 
@@ -28,34 +30,42 @@ def fit(
     validation: Iterable[Batch] | None = None,
     every: int | None = None,
     early_stopping: EarlyStopping | None = None,
+    log: RunLog | None = None,
+    checkpoints: Checkpoints | None = None,
     progress: bool = True,
 ) -> History:
     """Train ``run`` until it has made ``steps`` updates; return what happened.
 
     The loop is `train`; everything here happens between its updates and never changes them. Stopped by hand
-    (Ctrl-C, or JupyterLab's stop button) it ends with a warning and returns what it has.
+    (Ctrl-C, or JupyterLab's stop button) it ends with a warning and returns what it has. With ``checkpoints`` a script
+    that was killed is simply run again: it goes on from the newest whole checkpoint, and ends with the same bits.
 
     Args:
-        run: What is trained.
-        batches: As for `train`.
+        run: What is trained. If it keeps a moving average of its weights, validation looks at that.
+        batches: As for `train`. With ``checkpoints`` a stream that can be replayed: a list, or one with a method
+            ``skip(n)`` that returns the stream without its first ``n`` batches, as `course_lib.data.Batches` has.
         steps: Updates counted from the start of the run.
         accumulate: Batches per update.
         validation: Batches to evaluate on, iterated anew each time.
         every: Updates between two rows of the history; by default a twentieth of the way.
         early_stopping: Ends the run when validation no longer improves, and brings the best weights back.
+        log: Gets a row for every update: the step's values, its learning rate, and validation where there was one.
+        checkpoints: Where to go on from, and to save to with every row of the history. One folder for each call of
+            `fit` that a script makes.
         progress: Whether to show a bar (under torchrun: in the first process).
 
     Returns:
-        The losses of all updates, and a row for every ``every`` of them.
+        The losses of all updates, and a row for every ``every`` of them; those before a resumption included.
 
     Raises:
-        ValueError: If the arguments do not fit together.
+        ValueError: If the arguments do not fit together, or the checkpoint does not fit the run.
         NonFiniteStep: If an update was not finite.
 
     Warns:
         UserWarning: If the stream ended before ``steps``, or the run was interrupted.
 
     Example:
+        >>> import torch
         >>> from course_lib.loops import classification
         >>> model = torch.nn.Linear(2, 2)
         >>> run = Run(model, classification, torch.optim.SGD(model.parameters(), lr=0.1))
@@ -64,6 +74,60 @@ def fit(
         >>> history.column("step"), len(history.losses)
         ([10, 20], 20)
     """
+    _check(validation, every, early_stopping)
+    record = FitRecord(run, early_stopping, log)
+    if checkpoints is not None:
+        checkpoints.resume(run, fit=record)
+        batches = _after(batches, run.consumed - record.first_consumed)
+        if log is not None and log.last_step is not None:
+            log.resumed(run.index)
+    updates = train(run, batches, steps=steps, accumulate=accumulate)
+    history = record.history
+    every = every or max(1, (steps - history.first_step) // 20)
+    bar = ProgressBar(steps, initial=run.index, enabled=progress and rank() == 0)
+    started, first, interrupted = time.perf_counter(), run.index, False
+    stopped = early_stopping is not None and early_stopping.stopped
+    try:
+        for step in () if stopped else updates:
+            record.take(step)
+            if step.index % every == 0 or step.index == steps:
+                record.add_row()
+                if validation is not None:
+                    record.add_validation(_validate(run, validation))
+                stopped = early_stopping is not None and early_stopping.stopped
+                if checkpoints is not None:
+                    checkpoints.save(run, fit=record)
+            bar.update(step.index, _note(history))
+            if stopped:
+                break
+    except KeyboardInterrupt:
+        warnings.warn(f"interrupted after {run.index} of {steps} updates; they are kept.", stacklevel=2)
+        interrupted = True
+    except BaseException:
+        record.finish()
+        bar.close(f"failed after {run.index - first} updates")
+        raise
+    if record.has_news:
+        if checkpoints is not None and not interrupted:  # whoever interrupts may do so in the middle of a step
+            checkpoints.save(run, fit=record)  # before the extra row, which a run that goes on does not have
+        record.add_row()
+        if validation is not None:
+            record.add_validation(_validate(run, validation))
+    record.finish()
+    if run.index < steps and not (stopped or interrupted):
+        warnings.warn(
+            f"the stream ended after {run.index} of {steps} updates: give more batches (epochs=None never ends).",
+            stacklevel=2,
+        )
+    if early_stopping is not None:
+        early_stopping.restore(run.model)
+        history.best_step = early_stopping.best_step
+    result = f": {_note(history)}" if history.rows else ""
+    bar.close(f"{run.index - first} updates in {time.perf_counter() - started:.1f} s{result}")
+    return history
+
+
+def _check(validation: Iterable[Batch] | None, every: int | None, early_stopping: EarlyStopping | None) -> None:
     if early_stopping is not None and validation is None:
         raise ValueError("early stopping watches validation: give fit a validation stream, or no early_stopping.")
     if isinstance(validation, Iterator):
@@ -72,62 +136,24 @@ def fit(
         refuse_endless(validation)
     if every is not None and every < 1:
         raise ValueError(f"every must be at least 1 update, got {every}.")
-    updates = train(run, batches, steps=steps, accumulate=accumulate)
-    every = every or max(1, (steps - run.index) // 20)
-    history, unread = History(first_step=run.index), list[Step]()
-    bar = ProgressBar(steps, initial=run.index, enabled=progress and rank() == 0)
-    started, stopped = time.perf_counter(), False
-    try:
-        for step in updates:
-            unread.append(step)
-            if step.index % every == 0 or step.index == steps:
-                stopped = _record(history, unread, run, validation, early_stopping)
-            bar.update(step.index, _note(history))
-            if stopped:
-                break
-    except KeyboardInterrupt:
-        warnings.warn(f"interrupted after {run.index} of {steps} updates; they are kept.", stacklevel=2)
-        stopped = True
-    except BaseException:
-        bar.close(f"failed after {run.index - history.first_step} updates")
-        raise
-    if unread:
-        _record(history, unread, run, validation, early_stopping)
-    if run.index < steps and not stopped:
-        warnings.warn(
-            f"the stream ended after {run.index} of {steps} updates: give more batches (epochs=None never ends).",
-            stacklevel=2,
+
+
+def _after(batches: Any, taken: int) -> Iterable[Batch]:
+    """The stream without the batches that the run has taken from it already."""
+    if isinstance(batches, list | tuple):
+        return batches[taken:]
+    if not hasattr(batches, "skip"):
+        raise ValueError(
+            f"a run with checkpoints must find its place in the data again, and this {type(batches).__name__} cannot: "
+            "use course_lib.data.Batches, a list, or give the stream a method skip(n)."
         )
-    made = run.index - history.first_step
-    if early_stopping is not None:
-        early_stopping.restore(run.model)
-        history.best_step = early_stopping.best_step
-    result = f": {_note(history)}" if history.rows else ""
-    bar.close(f"{made} updates in {time.perf_counter() - started:.1f} s{result}")
-    return history
+    remaining: Iterable[Batch] = batches.skip(taken)
+    return remaining
 
 
-def _record(
-    history: History,
-    unread: list[Step],
-    run: Run,
-    validation: Iterable[Batch] | None,
-    early_stopping: EarlyStopping | None,
-) -> bool:
-    """Move the losses of ``unread`` steps and one evaluation into ``history``; return whether to stop."""
-    last = unread[-1].values()  # raises if one of them was not finite
-    losses = torch.stack([step.loss for step in unread]).tolist()
-    counts = torch.stack([torch.as_tensor(step.count) for step in unread]).tolist()
-    history.losses += losses
-    unread.clear()
-    mean = sum(loss * count for loss, count in zip(losses, counts, strict=True)) / sum(counts)  # over targets
-    row: dict[str, float] = {"step": run.index, "loss": mean, "grad_norm": last["grad_norm"]}
-    history.rows.append(row)
-    if validation is None:
-        return False
-    metrics = evaluate(run.model, run.objective, validation)
-    row.update({f"validation_{name}": value for name, value in metrics.items()})
-    return early_stopping is not None and early_stopping.update(run.model, run.index, metrics)
+def _validate(run: Run, validation: Iterable[Batch]) -> dict[str, float]:
+    model = run.model if run.ema is None else run.ema.model
+    return evaluate(model, in_precision(run.objective, run.precision, run.device), validation)
 
 
 def _note(history: History) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import torch
 
 
 @dataclass(slots=True)
@@ -21,6 +24,20 @@ class History:
     losses: list[float] = field(default_factory=list)
     rows: list[dict[str, float]] = field(default_factory=list)
     best_step: int | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the record as tensors and plain values, for a checkpoint."""
+        return {
+            "first_step": self.first_step,
+            "losses": torch.tensor(self.losses, dtype=torch.float64),
+            "rows": [dict(row) for row in self.rows],
+            "best_step": self.best_step,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Become the record that `state_dict` was taken from."""
+        self.first_step, self.best_step = state["first_step"], state["best_step"]
+        self.losses, self.rows = state["losses"].tolist(), [dict(row) for row in state["rows"]]
 
     def column(self, name: str) -> list[float]:
         """Return one column of ``rows``.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 Batch = Any
-RESERVED = frozenset({"count", "grad_norm", "learning_rate", "loss", "step"})
+RESERVED = frozenset({"count", "grad_norm", "learning_rate", "loss", "loss_scale", "skipped", "step"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,36 +1,27 @@
-"""One update, many objectives: everything an optimizer step needs, in one object."""
+"""One update, many objectives: everything an optimizer step needs, in one object that can be saved."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from course_lib.collectives import all_sum, world_size
+from course_lib.collectives import world_size
+from course_lib.loops.backprop import Gradients, backprop
 from course_lib.loops.buffers import SavedBuffers
-from course_lib.loops.loss import Batch, Loss, Objective, exact_dtype
+from course_lib.loops.ema import EMA
+from course_lib.loops.loss import Batch, Loss, Objective
+from course_lib.loops.over_ranks import add_over_ranks
+from course_lib.loops.precision import LossScaler, Precision, check_precision, in_precision
+from course_lib.loops.rates import remember_rates, set_rates
+from course_lib.loops.run_state import load_run_state, run_state
 from course_lib.loops.step import Health, Step
 
-Gradients = Callable[[nn.Module, Objective, Sequence[Batch]], list[Loss]]
 Parameters = list[nn.Parameter]
-
-
-def backprop(model: nn.Module, objective: Objective, micro_batches: Sequence[Batch]) -> list[Loss]:
-    """Leave in each parameter's ``.grad`` the gradient of the SUM of all micro-batches' losses; return the losses.
-
-    This is the function that sharpness-aware minimisation, differentially private training or a pipeline
-    schedule put another in the place of. It must not divide: `Run.step` does that, once.
-    """
-    losses = []
-    for batch in micro_batches:
-        loss = objective(model, batch)
-        loss.total.backward()  # type: ignore[no-untyped-call]
-        metrics = {name: value.detach() for name, value in loss.metrics.items()}
-        losses.append(Loss(loss.total.detach(), loss.count, metrics))
-    return losses
 
 
 @dataclass(slots=True)
@@ -43,17 +34,25 @@ class Run:
         model: What learns.
         objective: Turns ``(model, batch)`` into a `Loss`.
         optimizer: A torch optimizer over the parameters that are to change.
+        schedule: A plain function of the step, 0 for the first: the learning rate of each parameter group is its own
+            initial one times this factor. Constant by default.
+        precision: ``"bf16"`` and ``"fp16"`` compute the forward pass under autocast; fp16 scales the loss besides,
+            and skips a step that overflows.
+        ema: A moving average of the weights, updated after each step.
         max_grad_norm: The gradient is scaled down to this Euclidean norm when it is longer.
         gradients: How the gradient is computed; plain backpropagation by default.
-        after_step: Called with this Run after each update (a moving average, a clamp); where checks are deferred, after
-            an update that turns out to have been skipped as well.
+        after_step: Called with this Run after each update (a target network, a clamp), not after a skipped one.
+            Where checks are deferred, after an update that turns out to have been skipped as well.
+        generators: Those that the objective or the model draws from, to be saved with the rest.
         defer_checks: Whether to leave the verdict "finite or not" on the device and raise at the next
-            ``Step.values()``. By default so on an accelerator whose optimizer can skip a step there (``fused=True``).
-        index: How many updates have been made.
+            ``Step.values()``. By default so on an accelerator whose optimizer can skip a step there (``fused=True``)
+            if there is nothing to call after a step.
+        index: How many steps have been made, those that an fp16 overflow skipped included.
+        consumed: How many micro-batches they took: where to go on in the stream.
 
     Raises:
-        ValueError: If the optimizer has nothing to change, ``max_grad_norm`` is not positive, or checks cannot be
-            deferred with this optimizer.
+        ValueError: If the optimizer has nothing to change, ``max_grad_norm`` is not positive, the precision does not
+            fit the model, or checks cannot be deferred with this optimizer.
 
     Example:
         >>> from course_lib.loops import classification
@@ -67,11 +66,18 @@ class Run:
     model: nn.Module
     objective: Objective
     optimizer: torch.optim.Optimizer
+    _: KW_ONLY
+    schedule: Callable[[int], float] | None = None
+    precision: Precision = "fp32"
+    ema: EMA | None = None
     max_grad_norm: float = math.inf
     gradients: Gradients = backprop
     after_step: Sequence[Callable[[Run], None]] = ()
+    generators: Sequence[torch.Generator] = ()
     defer_checks: bool | None = None
     index: int = 0
+    consumed: int = 0
+    scaler: LossScaler | None = field(init=False, default=None)
     _health: Health = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -79,14 +85,23 @@ class Run:
             raise ValueError(f"max_grad_norm must be positive (math.inf for none), got {self.max_grad_norm}.")
         if not any(parameter.requires_grad for parameter in self._parameters()):
             raise ValueError("this optimizer has no parameter that requires a gradient: there is nothing to train.")
+        check_precision(self.precision, self._parameters())
+        remember_rates(self.optimizer)
+        if self.precision == "fp16":
+            self.scaler = LossScaler(torch.tensor(2.0**16, device=self.device))
         can_skip = bool(getattr(self.optimizer, "_step_supports_amp_scaling", False))
         if self.defer_checks and not can_skip:
             raise ValueError(
                 "defer_checks=True needs an optimizer that can skip a step on the device: build it with fused=True."
             )
         if self.defer_checks is None:
-            self.defer_checks = can_skip and self._parameters()[0].device.type != "cpu"
+            self.defer_checks = can_skip and self.device.type != "cpu" and not self.after_step
         self._health = Health(rewind=self._rewind, deferred=self.defer_checks)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self._parameters()[0].device
 
     def step(self, *micro_batches: Batch) -> Step:
         """Update once on the gradient of all ``micro_batches`` together.
@@ -97,65 +112,56 @@ class Run:
         Raises:
             ValueError: If there is nothing to learn from, or the loss cannot be split.
             NonFiniteStep: Before parameters, the optimizer's state or buffers change. Where checks are deferred, not
-                here but at the next ``Step.values()``; until then no step changes anything.
+                here but at the next ``Step.values()``; until then no step changes anything. Under fp16 a gradient
+                that overflows is no such failure until the loss scale is down to 1.
         """
         if not micro_batches:
             raise ValueError("step needs at least one batch, got none.")
         self.optimizer.zero_grad(set_to_none=True)  # first, not last: another Run may have left gradients here
         buffers = SavedBuffers(self.model)
+        if self.schedule is not None:
+            set_rates(self.optimizer, self.schedule, self.index)
         learning_rate = float(self.optimizer.param_groups[0]["lr"])
         try:
             total, count, sums = self._accumulate(micro_batches)
             divisor = _as_divisor(count, total)
-            loss, metrics = total / divisor, {name: value / divisor for name, value in sums.items()}
-            parameters, grad_norm = self._mean_gradient(divisor)
-            skipped = self._verdict(learning_rate, loss, grad_norm)
+            scale, factor = (None, None) if self.scaler is None else (self.scaler.scale, self.scaler.factor())
+            loss = total / (divisor if factor is None else divisor * factor)
+            metrics = {name: value / divisor for name, value in sums.items()}
+            parameters, grad_norm = self._mean_gradient(divisor if factor is None else divisor * factor)
+            self._health.note(self.index, self.consumed, learning_rate, grad_norm)
+            skipped = self._verdict(loss, grad_norm)
         except BaseException:
             buffers.restore()
             raise
-        if self.max_grad_norm < math.inf:
+        if self.max_grad_norm < math.inf and skipped is not True:
             nn.utils.clip_grads_with_norm_(parameters, self.max_grad_norm, grad_norm)
         self._update(skipped)
-        if skipped is not None:
-            buffers.restore(skipped)
+        if skipped is not False:
+            buffers.restore(None if skipped is True else skipped)
         self.index += 1
-        for action in self.after_step:
-            action(self)
-        return Step(self.index, learning_rate, loss, grad_norm, count, metrics, self._health)
+        self.consumed += len(micro_batches)
+        if skipped is not True:
+            self._after_update(None if skipped is False else skipped)
+        return Step(self.index, learning_rate, loss, grad_norm, count, metrics, self._health, skipped, scale)
 
     def _accumulate(self, micro_batches: Sequence[Batch]) -> tuple[Tensor, int | Tensor, dict[str, Tensor]]:
         """Fill ``.grad`` with the gradient of the sum; return the sums of loss and metrics, and the count."""
-        losses = self.gradients(self.model, self.objective, micro_batches)
+        objective = in_precision(self.objective, self.precision, self.device)
+        if self.scaler is not None:
+            objective = self.scaler.scaled(objective)
+        losses = self.gradients(self.model, objective, micro_batches)
         if len(losses) > 1:
             _check_addable(losses)
         count: int | Tensor = sum(1 if loss.count is None else loss.count for loss in losses)
         total = _sum([loss.total for loss in losses])
         sums = {name: _sum([loss.metrics[name] for loss in losses]) for name in losses[0].metrics}
         if world_size() > 1:
-            total, count, sums = self._over_ranks(total, count, sums)
+            learning = [parameter for parameter in self._parameters() if parameter.requires_grad]
+            total, count, sums = add_over_ranks(learning, total, count, sums)
         if (isinstance(count, int) or not self.defer_checks) and int(count) == 0:
             raise ValueError(f"step {self.index} has no targets in {len(losses)} batches: every label is masked.")
         return total, count, sums
-
-    def _over_ranks(
-        self, total: Tensor, count: int | Tensor, sums: dict[str, Tensor]
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Add up all ranks' sums in one small message, then their gradients."""
-        parameters = [parameter for parameter in self._parameters() if parameter.requires_grad]
-        has_gradient = [parameter.grad is not None for parameter in parameters]
-        device, dtype = total.device, exact_dtype(total.device)
-        numbers = torch.stack([value.to(device, dtype) for value in (total, torch.as_tensor(count), *sums.values())])
-        small = torch.cat([numbers, torch.tensor(has_gradient, dtype=dtype, device=device)])
-        all_sum([small])
-        summed = small[: len(numbers)]
-        if not all(has_gradient):  # only then does it matter what the others have, and reading waits for the device
-            has_gradient = small[len(numbers) :].bool().tolist()
-        used = [parameter for parameter, owned in zip(parameters, has_gradient, strict=True) if owned]
-        for parameter in used:
-            if parameter.grad is None:  # another rank has one: the message must have the same shape everywhere
-                parameter.grad = torch.zeros_like(parameter)
-        all_sum([parameter.grad for parameter in used if parameter.grad is not None])
-        return summed[0].to(total.dtype), summed[1].long(), dict(zip(sums, summed[2:], strict=True))
 
     def _mean_gradient(self, divisor: Tensor) -> tuple[Parameters, Tensor]:
         """Turn summed gradients into mean gradients; return their owners and their Euclidean norm."""
@@ -166,15 +172,27 @@ class Run:
         torch._foreach_div_(gradients, divisor)
         return parameters, nn.utils.get_total_norm(gradients)
 
-    def _verdict(self, learning_rate: float, loss: Tensor, grad_norm: Tensor) -> Tensor | None:
-        """Raise if this step is not finite; or, when checks are deferred, return that verdict unread."""
-        self._health.note(self.index, learning_rate, grad_norm)
+    def _verdict(self, loss: Tensor, grad_norm: Tensor) -> bool | Tensor:
+        """Raise if this step is not finite; return whether to skip it, unread on the device if checks are deferred."""
         if self.defer_checks and not self._creates_momentum():
-            return self._health.judge(self.index, loss, grad_norm)
+            return self._deferred_verdict(loss, grad_norm)
         self._health.check()
-        if not (math.isfinite(loss.item()) and math.isfinite(grad_norm.item())):
+        finite = math.isfinite(grad_norm.item())
+        overflow = self.scaler is not None and not finite and float(self.scaler.scale) > 1
+        if not (math.isfinite(loss.item()) and (finite or overflow)):
             raise self._health.failure(self.index, loss)
-        return None
+        if self.scaler is not None:
+            self.scaler.update(torch.tensor(overflow, device=self.scaler.scale.device))
+        return overflow
+
+    def _deferred_verdict(self, loss: Tensor, grad_norm: Tensor) -> Tensor:
+        bad = ~(loss.isfinite() & grad_norm.isfinite())
+        if self.scaler is None:
+            return self._health.judge(self.index, loss, bad)
+        overflow = loss.isfinite() & ~grad_norm.isfinite() & (self.scaler.scale > 1)
+        skipped = self._health.judge(self.index, loss, bad & ~overflow) | overflow
+        self.scaler.update(overflow)
+        return skipped
 
     def _creates_momentum(self) -> bool:
         """Whether SGD makes its momentum in this step: torch's fused one leaves it uninitialised if it is skipped."""
@@ -184,10 +202,11 @@ class Run:
             for parameter in group["params"]
         )
 
-    def _update(self, skipped: Tensor | None) -> None:
-        """Step the optimizer, or have it step unless ``skipped`` turns out to be true on the device."""
-        if skipped is None:
-            self.optimizer.step()
+    def _update(self, skipped: bool | Tensor) -> None:
+        """Step the optimizer, or not; or have it step unless ``skipped`` turns out to be true on the device."""
+        if isinstance(skipped, bool):
+            if not skipped:
+                self.optimizer.step()
             return
         optimizer: torch.optim.Optimizer = self.optimizer
         optimizer.found_inf = skipped.float()  # type: ignore[attr-defined]  # the protocol of torch.amp.GradScaler
@@ -196,11 +215,25 @@ class Run:
         finally:
             del optimizer.found_inf  # type: ignore[attr-defined]
 
+    def _after_update(self, skipped: Tensor | None) -> None:
+        if self.ema is not None:
+            self.ema.update(self.model, skipped)
+        for action in self.after_step:
+            action(self)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that is needed to go on, as nested dictionaries of tensors and plain values; see `run_state`."""
+        return run_state(self)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned; see `load_run_state` for what is refused and what is warned about."""
+        load_run_state(self, state)
+
     def _parameters(self) -> Parameters:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
-    def _rewind(self, index: int) -> None:
-        self.index = index
+    def _rewind(self, index: int, consumed: int) -> None:
+        self.index, self.consumed = index, consumed
 
 
 def _as_divisor(count: int | Tensor, total: Tensor) -> Tensor:

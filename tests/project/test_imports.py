@@ -9,10 +9,13 @@ MODULES = (
     "course_lib.collectives",
     "course_lib.data",
     "course_lib.loops",
+    "course_lib.losses",
+    "course_lib.nn",
     "course_lib.notebook",
+    "course_lib.optim",
     "course_lib.study",
 )
-HEAVY = ("IPython", "datasets", "ipywidgets", "matplotlib", "pandas", "peft", "sklearn", "transformers")
+HEAVY = ("IPython", "datasets", "ipywidgets", "matplotlib", "pandas", "peft", "sklearn", "tensorboard", "transformers")
 PROBE = """
 import importlib, json, sys
 modules, heavy = json.loads(sys.argv[1])
