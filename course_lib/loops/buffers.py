@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class SavedBuffers:
-    """A copy of every buffer of a model (batch norm's running statistics, a codebook's averages).
+    """A copy of every buffer of ``parts`` that are modules (batch norm's running statistics, a codebook's averages).
 
     A forward pass may write into a buffer or put another tensor in its place; both are undone.
 
@@ -20,10 +20,12 @@ class SavedBuffers:
         tensor([0.])
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, *parts: object) -> None:
         self._slots = [
             (module._buffers, name, buffer, None if buffer is None else buffer.clone())
-            for module in model.modules()
+            for part in parts
+            if isinstance(part, nn.Module)
+            for module in part.modules()
             for name, buffer in module._buffers.items()
         ]
 

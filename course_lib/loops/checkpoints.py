@@ -94,16 +94,16 @@ class Checkpoints:
                     f"{self.folder} holds {there[-1].name} of an earlier run: call resume(run) first to go on from it, "
                     "or take another folder."
                 )
+            self._known = True
             shared = {"run": run.state_dict(), "others": {name: other.state_dict() for name, other in others.items()}}
-            tree, tensors = pack(shared)
-        apart = _differences(tree, tensors, run.device) if world_size() > 1 else []
+            packed = pack(shared) if world_size() > 1 else None
+        apart = [] if packed is None else _differences(*packed, run.device)
         path = self.folder
         with _all_or_none(run.device):
             if rank() == 0:
                 state = {"world_size": world_size(), "shared": shared, "ranks": apart}
                 path = checkpoint_files.write(self.folder, run.index, state)
                 checkpoint_files.remove_oldest(self.folder, keep=self.keep, besides=self._refused)
-        self._known = True
         return self.folder / _gather(path.name.encode(), run.device)[0].decode()
 
     def resume(self, run: Run, **others: Stateful) -> bool:
@@ -132,9 +132,9 @@ class Checkpoints:
                 state = _own_part(self.folder / name)
                 if (saved := set(state["others"])) != set(others):
                     raise ValueError(f"{name} holds besides the run {sorted(saved)}, resume got {sorted(others)}.")
-                run.load_state_dict(state["run"])
                 for key, other in others.items():
                     other.load_state_dict(state["others"][key])
+                run.load_state_dict(state["run"])  # last: whatever is refused, the run is as it was
         self._known = True
         return bool(name)
 

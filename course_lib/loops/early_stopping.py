@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from torch import nn
 
+from course_lib.loops.compiled import original
+
 
 @dataclass(slots=True)
 class EarlyStopping:
@@ -36,7 +38,7 @@ class EarlyStopping:
     goal: Literal["min", "max"] = "min"
     best_value: float | None = None
     best_step: int | None = None
-    _best_weights: dict[str, Any] = field(default_factory=dict, repr=False)
+    _best_weights: list[dict[str, Any]] = field(default_factory=list, repr=False)
     _waited: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
@@ -45,8 +47,10 @@ class EarlyStopping:
         if self.goal not in ("min", "max"):
             raise ValueError(f"goal must be 'min' or 'max', got {self.goal!r}.")
 
-    def update(self, model: nn.Module, step: int, metrics: dict[str, float]) -> bool:
+    def update(self, model: nn.Module, step: int, metrics: dict[str, float], *others: object) -> bool:
         """Take in one evaluation; return whether it is time to stop. A nan is no improvement.
+
+        The weights of ``others`` that are modules (an objective that learns) are kept with those of ``model``.
 
         Raises:
             ValueError: If the metric is not among ``metrics``.
@@ -56,7 +60,7 @@ class EarlyStopping:
         value = metrics[self.metric]
         if self._better(value):
             self.best_value, self.best_step, self._waited = value, step, 0
-            self._best_weights = copy.deepcopy(model.state_dict())
+            self._best_weights = [copy.deepcopy(part.state_dict()) for part in _modules(model, *others)]
             return False
         self._waited += 1
         return self.stopped
@@ -69,6 +73,8 @@ class EarlyStopping:
     def state_dict(self) -> dict[str, Any]:
         """Return all that is needed to go on, the best weights included."""
         return {
+            "metric": self.metric,
+            "goal": self.goal,
             "best_value": self.best_value,
             "best_step": self.best_step,
             "waited": self._waited,
@@ -76,9 +82,18 @@ class EarlyStopping:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Go on from what `state_dict` returned; patience is a setting, and stays as it was built.
+
+        Raises:
+            ValueError: If another metric or goal was watched.
+        """
+        if (saved := (state["metric"], state["goal"])) != (self.metric, self.goal):
+            raise ValueError(
+                f"the saved run stopped early by {saved[0]!r} ({saved[1]}), this one by {self.metric!r} ({self.goal}): "
+                "best values cannot be compared."
+            )
         self.best_value, self.best_step, self._waited = state["best_value"], state["best_step"], state["waited"]
-        self._best_weights = copy.deepcopy(dict(state["best_weights"]))
+        self._best_weights = copy.deepcopy(list(state["best_weights"]))
 
     def _better(self, value: float) -> bool:
         if value != value:
@@ -87,7 +102,12 @@ class EarlyStopping:
             return True
         return value < self.best_value if self.goal == "min" else value > self.best_value
 
-    def restore(self, model: nn.Module) -> None:
-        """Give ``model`` the best weights back; nothing happens if there was no evaluation yet."""
+    def restore(self, model: nn.Module, *others: object) -> None:
+        """Give ``model`` (and ``others``, as in `update`) the best weights back, if there was an evaluation yet."""
         if self._best_weights:
-            model.load_state_dict(self._best_weights)
+            for part, weights in zip(_modules(model, *others), self._best_weights, strict=True):
+                part.load_state_dict(weights)
+
+
+def _modules(*parts: object) -> list[nn.Module]:
+    return [original(part) for part in parts if isinstance(part, nn.Module)]

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from course_lib.loops.compiled import original
+
 
 class EMA:
     """A second model whose weights follow the trained ones slowly, which averages out the noise of the last steps.
@@ -40,8 +42,8 @@ class EMA:
         if not 0 <= decay < 1:
             raise ValueError(f"decay must be from 0 to below 1, got {decay}; 0.99 to 0.9999 is usual.")
         self.decay = decay
-        self.num_updates = 0
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.num_updates = torch.tensor(0)  # on the device once a step may have been skipped there
+        self.model = copy.deepcopy(original(model)).eval().requires_grad_(False)
 
     @torch.no_grad()
     def update(self, model: nn.Module, skipped: Tensor | None = None) -> None:
@@ -52,30 +54,32 @@ class EMA:
         """
         mine: list[Tensor] = list(self.model.parameters())
         theirs: list[Tensor] = list(model.parameters())
-        if self.num_updates == 0 and [weight.shape for weight in mine] != [weight.shape for weight in theirs]:
+        if [weight.shape for weight in mine] != [weight.shape for weight in theirs]:
             raise ValueError("this average was made from a model with other parameters: make a new EMA(model).")
-        step = 1.0 if self.num_updates == 0 else 1.0 - self.decay
         if skipped is not None:
-            weight = torch.where(skipped, 0.0, step)
-            torch._foreach_lerp_(mine, theirs, [weight.to(parameter.dtype) for parameter in mine])
-        elif self.num_updates == 0:
-            torch._foreach_copy_(mine, theirs)
+            self.num_updates = self.num_updates.to(skipped.device)
+            step = torch.where(self.num_updates == 0, 1.0, 1.0 - self.decay).masked_fill(skipped, 0.0)
+            torch._foreach_lerp_(mine, theirs, [step.to(parameter.dtype) for parameter in mine])
+            self.num_updates = self.num_updates + ~skipped
         else:
-            torch._foreach_lerp_(mine, theirs, step)
+            if self.num_updates == 0:
+                torch._foreach_copy_(mine, theirs)
+            else:
+                torch._foreach_lerp_(mine, theirs, 1.0 - self.decay)
+            self.num_updates += 1
         for buffer, source in zip(self.model.buffers(), model.buffers(), strict=True):
             buffer.copy_(source)
-        self.num_updates += 1
 
     @torch.no_grad()
     def copy_to(self, model: nn.Module) -> None:
         """Give ``model`` the averaged weights and the buffers."""
-        model.load_state_dict(self.model.state_dict())
+        original(model).load_state_dict(self.model.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that is needed to go on."""
-        return {"num_updates": self.num_updates, "model": self.model.state_dict()}
+        return {"num_updates": int(self.num_updates), "model": self.model.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
         self.model.load_state_dict(state["model"])
-        self.num_updates = state["num_updates"]
+        self.num_updates = torch.tensor(state["num_updates"])

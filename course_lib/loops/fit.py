@@ -14,7 +14,6 @@ from course_lib.loops.evaluation import evaluate, refuse_endless
 from course_lib.loops.fit_record import FitRecord
 from course_lib.loops.history import History
 from course_lib.loops.loss import Batch
-from course_lib.loops.precision import in_precision
 from course_lib.loops.progress_bar import ProgressBar
 from course_lib.loops.run import Run
 from course_lib.loops.run_log import RunLog
@@ -62,7 +61,7 @@ def fit(
         NonFiniteStep: If an update was not finite.
 
     Warns:
-        UserWarning: If the stream ended before ``steps``, or the run was interrupted.
+        UserWarning: If the stream ended before ``steps``, the run was interrupted, or had stopped early before.
 
     Example:
         >>> import torch
@@ -79,14 +78,14 @@ def fit(
     if checkpoints is not None:
         checkpoints.resume(run, fit=record)
         batches = _after(batches, run.consumed - record.first_consumed)
-        if log is not None and log.last_step is not None:
-            log.resumed(run.index)
     updates = train(run, batches, steps=steps, accumulate=accumulate)
+    if checkpoints is not None and log is not None and log.last_step is not None:
+        log.resumed(run.index)
     history = record.history
     every = every or max(1, (steps - history.first_step) // 20)
     bar = ProgressBar(steps, initial=run.index, enabled=progress and rank() == 0)
     started, first, interrupted = time.perf_counter(), run.index, False
-    stopped = early_stopping is not None and early_stopping.stopped
+    stopped = _stopped_before(run, early_stopping)
     try:
         for step in () if stopped else updates:
             record.take(step)
@@ -120,7 +119,7 @@ def fit(
             stacklevel=2,
         )
     if early_stopping is not None:
-        early_stopping.restore(run.model)
+        early_stopping.restore(run.model, run.objective)
         history.best_step = early_stopping.best_step
     result = f": {_note(history)}" if history.rows else ""
     bar.close(f"{run.index - first} updates in {time.perf_counter() - started:.1f} s{result}")
@@ -138,6 +137,22 @@ def _check(validation: Iterable[Batch] | None, every: int | None, early_stopping
         raise ValueError(f"every must be at least 1 update, got {every}.")
 
 
+def _stopped_before(run: Run, early_stopping: EarlyStopping | None) -> bool:
+    """Whether patience ran out in an earlier call already; refuse what has watched another run."""
+    if early_stopping is None:
+        return False
+    if early_stopping.best_step is not None and early_stopping.best_step > run.index:
+        raise ValueError(
+            f"this EarlyStopping saw its best value at step {early_stopping.best_step}, but the run is at "
+            f"{run.index}: it has watched another run. Make a new one for each run."
+        )
+    if early_stopping.stopped:
+        warnings.warn(
+            f"early stopping had ended this run already, at step {run.index}: no update is made.", stacklevel=3
+        )
+    return early_stopping.stopped
+
+
 def _after(batches: Any, taken: int) -> Iterable[Batch]:
     """The stream without the batches that the run has taken from it already."""
     if isinstance(batches, list | tuple):
@@ -153,7 +168,7 @@ def _after(batches: Any, taken: int) -> Iterable[Batch]:
 
 def _validate(run: Run, validation: Iterable[Batch]) -> dict[str, float]:
     model = run.model if run.ema is None else run.ema.model
-    return evaluate(model, in_precision(run.objective, run.precision, run.device), validation)
+    return evaluate(model, run.objective, validation, precision=run.precision, generators=run.generators)
 
 
 def _note(history: History) -> str:

@@ -52,10 +52,11 @@ class FitRecord:
         """Add to that row, and to the step's in the log, what validation gave; tell early stopping."""
         named = {f"validation_{name}": value for name, value in metrics.items()}
         self.history.rows[-1].update(named)
-        self._held.update(named)
+        if self._held:  # not yet in the log
+            self._held.update(named)
         if self._early_stopping is not None:
             judged = self._run.model if self._run.ema is None else self._run.ema.model
-            self._early_stopping.update(judged, self._run.index, dict(metrics))
+            self._early_stopping.update(judged, self._run.index, dict(metrics), self._run.objective)
 
     def finish(self) -> None:
         """Read and log all that was made; after a failure, the steps before it."""
@@ -65,14 +66,15 @@ class FitRecord:
 
     def _read(self) -> None:
         """Move what the unread steps gave into the history and the log, but for the log's last row."""
-        for step in self._unread:
-            values = step.values()  # raises if one of them was not finite
+        while self._unread:
+            step = self._unread[0]
+            values = step.values()  # raises if one of them was not finite; whoever interrupts does so here
+            self._unread.pop(0)
             self._grad_norm = values["grad_norm"]
             self.history.losses.append(values["loss"])
             self._since_row.append((values["loss"], int(step.count)))
             self._log_held()
             self._held = {"step": step.index, "learning_rate": step.learning_rate, **values}
-        self._unread.clear()
 
     def _log_held(self) -> None:
         held, self._held = self._held, {}
@@ -83,6 +85,8 @@ class FitRecord:
         """Return all that is needed to go on."""
         self._read()
         self._log_held()
+        if self._log is not None:
+            self._log.sync()  # a checkpoint must not outlive its rows
         return {
             "history": self.history.state_dict(),
             "first_consumed": self.first_consumed,

@@ -26,8 +26,13 @@ def add_over_ranks(
     """
     has_gradient = [parameter.grad is not None for parameter in parameters]
     device, dtype = total.device, exact_dtype(total.device)
-    numbers = torch.stack([value.to(device, dtype) for value in (total, torch.as_tensor(count), *sums.values())])
-    small = torch.cat([numbers, torch.tensor(has_gradient, dtype=dtype, device=device)])
+    known = count if isinstance(count, Tensor) else torch.full((), count, device=device)  # filled there: no transfer
+    numbers = torch.stack([value.to(device, dtype) for value in (total, known, *sums.values())])
+    owned = torch.ones if all(has_gradient) else torch.zeros
+    flags = owned(len(parameters), dtype=dtype, device=device)
+    if any(has_gradient) and not all(has_gradient):
+        flags[torch.tensor(has_gradient, device=device)] = 1
+    small = torch.cat([numbers, flags])
     all_sum([small])
     summed = small[: len(numbers)]
     if not all(has_gradient):  # only then does it matter what the others have, and reading waits for the device

@@ -14,6 +14,7 @@ from course_lib.collectives import all_sum
 from course_lib.loops.loss import Batch, Loss, Objective
 
 Precision = Literal["fp32", "bf16", "fp16"]
+LARGEST_SCALE = 2.0**32  # a loss that never overflows (none of it is in fp16) must not be scaled out of float32
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -60,6 +61,7 @@ def in_precision(objective: Objective, precision: Precision, device: torch.devic
         with torch.autocast(device.type, DTYPES[precision]):
             return objective(model, batch)
 
+    under_autocast.__wrapped__ = objective  # type: ignore[attr-defined]  # for inspect.unwrap
     return under_autocast
 
 
@@ -115,6 +117,7 @@ class LossScaler:
             )  # fp16 would overflow right here
             return Loss(total * self.factor(), loss.count, loss.metrics)
 
+        scaled_objective.__wrapped__ = objective  # type: ignore[attr-defined]  # for inspect.unwrap
         return scaled_objective
 
     def factor(self) -> Tensor:
@@ -127,14 +130,21 @@ class LossScaler:
             count = torch.as_tensor(1 if loss.count is None else loss.count).to(loss.total.device, torch.float32)
             if loss.count is not None:
                 all_sum([count])
-            self.reference = 2.0 ** round(math.log2(max(1.0, float(count))))
+            if (number := float(count)) > 0:  # a batch without targets says nothing
+                self.reference = 2.0 ** round(math.log2(number))
 
-    def update(self, overflow: Tensor) -> None:
-        """Halve the scale, but not below 1, after an ``overflow`` (a truth value); otherwise count towards doubling."""
+    def update(self, overflow: Tensor, void: Tensor | None = None) -> None:
+        """Halve the scale, but not below 1, after an ``overflow`` (a truth value); otherwise count towards doubling.
+
+        Nothing changes if the truth value ``void`` is given and true: the step was not made at all.
+        """
         good = torch.where(overflow, 0, self.good_steps + 1)
         grow = good >= self.growth_interval
         changed = torch.where(overflow, self.scale / 2, torch.where(grow, self.scale * 2, self.scale))
-        self.scale, self.good_steps = changed.clamp(min=1.0), torch.where(grow, 0, good)
+        changed, good = changed.clamp(1.0, LARGEST_SCALE), torch.where(grow, 0, good)
+        if void is not None:
+            changed, good = torch.where(void, self.scale, changed), torch.where(void, self.good_steps, good)
+        self.scale, self.good_steps = changed, good
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that is needed to go on."""

@@ -28,7 +28,7 @@ def set_rates(optimizer: torch.optim.Optimizer, schedule: Callable[[int], float]
         >>> sgd.param_groups[0]["lr"]
         0.125
     """
-    factor = schedule(step)
+    factor = float(schedule(step))  # NumPy's numbers cannot be saved
     if not (math.isfinite(factor) and factor >= 0):
         raise ValueError(
             f"the schedule gave {factor} at step {step}: it must give a finite factor of at least 0, which multiplies "

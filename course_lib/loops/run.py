@@ -24,7 +24,7 @@ from course_lib.loops.step import Health, Step
 Parameters = list[nn.Parameter]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Run:
     """A model on its way: one objective, one optimizer, and all the state of both.
 
@@ -118,7 +118,7 @@ class Run:
         if not micro_batches:
             raise ValueError("step needs at least one batch, got none.")
         self.optimizer.zero_grad(set_to_none=True)  # first, not last: another Run may have left gradients here
-        buffers = SavedBuffers(self.model)
+        buffers = SavedBuffers(self.model, self.objective)
         if self.schedule is not None:
             set_rates(self.optimizer, self.schedule, self.index)
         learning_rate = float(self.optimizer.param_groups[0]["lr"])
@@ -190,9 +190,9 @@ class Run:
         if self.scaler is None:
             return self._health.judge(self.index, loss, bad)
         overflow = loss.isfinite() & ~grad_norm.isfinite() & (self.scaler.scale > 1)
-        skipped = self._health.judge(self.index, loss, bad & ~overflow) | overflow
-        self.scaler.update(overflow)
-        return skipped
+        void = self._health.judge(self.index, loss, bad & ~overflow)
+        self.scaler.update(overflow, void)
+        return void | overflow
 
     def _creates_momentum(self) -> bool:
         """Whether SGD makes its momentum in this step: torch's fused one leaves it uninitialised if it is skipped."""

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from course_lib.loops.random_state import random_state, restore_random_state
+from course_lib.loops.compiled import original
+from course_lib.loops.random_state import check_generators, random_state, restore_random_state
 
 if TYPE_CHECKING:
     from course_lib.loops.run import Run
 
 IMPLEMENTATION = {"foreach", "fused", "capturable", "differentiable"}  # options that do not change what is computed
+NEED_STATE = ("amsgrad", "centered", "momentum")  # options that cannot be switched on or off in the middle of a run
 
 
 def run_state(run: Run) -> dict[str, Any]:
@@ -33,7 +35,7 @@ def run_state(run: Run) -> dict[str, Any]:
     """
     run._health.check()
     return {
-        "model": run.model.state_dict(),
+        "model": original(run.model).state_dict(),
         "optimizer": run.optimizer.state_dict(),
         "optimizer_class": type(run.optimizer).__name__,
         "parameter_names": _parameter_names(run),
@@ -42,6 +44,7 @@ def run_state(run: Run) -> dict[str, Any]:
         "scaler": None if run.scaler is None else run.scaler.state_dict(),
         "index": run.index,
         "consumed": run.consumed,
+        "settings": _settings(run),
         "random": random_state(run.device, run.generators),
     }
 
@@ -49,21 +52,27 @@ def run_state(run: Run) -> dict[str, Any]:
 def load_run_state(run: Run, state: Mapping[str, Any]) -> None:
     """Give ``run`` the state that `run_state` returned, or refuse it as a whole before anything changes.
 
-    The optimizer's options (learning rate, weight decay, momentum ...) are settings, not state: where the run was built
-    with others than the saved one, its own are kept, with a warning that names them. A learning rate that was
-    changed by hand during the run comes back if the initial one is the same.
+    The optimizer's options (learning rate, weight decay ...), clipping and the average's decay are settings, not state:
+    where the run was built with others than the saved one, its own are kept, with a warning that names them. A learning
+    rate that was changed by hand during the run comes back if the initial one is the same. The schedule, the
+    objective's code and the data are not saved: that they are the same is up to whoever builds the run.
 
     Raises:
         ValueError: If the state belongs to another model, optimizer or precision; the message names the difference.
 
     Warns:
-        UserWarning: If an option of the optimizer differs, or the random state is of another kind of device.
+        UserWarning: If a setting differs, or the random state is of another kind of device.
     """
     _refuse_mismatch(run, state)
     own = [{key: value for key, value in group.items() if key != "params"} for group in run.optimizer.param_groups]
-    run.model.load_state_dict(state["model"])
+    original(run.model).load_state_dict(state["model"])
     run.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
     _keep_own_options(run.optimizer, own)
+    for name, value in _settings(run).items():
+        if (saved := state["settings"][name]) != value:
+            warnings.warn(
+                f"the run was saved with {name} {saved}; this run goes on with {value}, as it was built.", stacklevel=3
+            )
     if isinstance(run.objective, nn.Module):
         run.objective.load_state_dict(state["objective"])
     if run.ema is not None:
@@ -76,7 +85,9 @@ def load_run_state(run: Run, state: Mapping[str, Any]) -> None:
 
 
 def _refuse_mismatch(run: Run, state: Mapping[str, Any]) -> None:
-    _compare_tensors("model", run.model.state_dict(), state["model"])
+    if (saved := state["settings"]["precision"]) != run.precision:
+        raise ValueError(f"the saved run has precision {saved!r}, this one {run.precision!r}: build the run as it was.")
+    _compare_tensors("model", original(run.model).state_dict(), state["model"])
     if (saved := state["optimizer_class"]) != (mine := type(run.optimizer).__name__):
         raise ValueError(f"the saved optimizer is {saved}, this run's is {mine}: build the run with {saved}.")
     for number, (saved_names, names) in enumerate(zip(state["parameter_names"], _parameter_names(run), strict=False)):
@@ -92,7 +103,6 @@ def _refuse_mismatch(run: Run, state: Mapping[str, Any]) -> None:
         raise ValueError(f"the saved optimizer has {saved_count} parameter groups, this run's has {count}.")
     for part, value, cure in (
         ("ema", run.ema, "a moving average of the weights (ema=EMA(model))"),
-        ("scaler", run.scaler, "a loss scale (precision='fp16')"),
         ("objective", run.objective if isinstance(run.objective, nn.Module) else None, "an objective with weights"),
     ):
         if (state[part] is None) != (value is None):
@@ -102,8 +112,13 @@ def _refuse_mismatch(run: Run, state: Mapping[str, Any]) -> None:
         _compare_tensors("ema", run.ema.model.state_dict(), state["ema"]["model"])
     if isinstance(run.objective, nn.Module):
         _compare_tensors("objective", run.objective.state_dict(), state["objective"])
-    if (saved_count := len(state["random"]["generators"])) != (count := len(run.generators)):
-        raise ValueError(f"{saved_count} generators were saved, this run has {count}: pass it the same generators.")
+    for group, saved_group in zip(run.optimizer.param_groups, state["optimizer"]["param_groups"], strict=True):
+        for name in NEED_STATE:
+            if bool(before := saved_group.get(name)) != bool(now := group.get(name)):
+                raise ValueError(
+                    f"the saved optimizer has {name}={before}, this one {name}={now}: its state cannot be taken over."
+                )
+    check_generators(state["random"], run.generators)
 
 
 def _compare_tensors(part: str, mine: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
@@ -135,9 +150,14 @@ def _keep_own_options(optimizer: torch.optim.Optimizer, own: list[dict[str, Any]
         group |= {name: value for name, value in options.items() if name != "lr"}
 
 
+def _settings(run: Run) -> dict[str, Any]:
+    decay = None if run.ema is None else run.ema.decay
+    return {"precision": run.precision, "max_grad_norm": run.max_grad_norm, "decay of the average": decay}
+
+
 def _parameter_names(run: Run) -> list[list[str]]:
     """The optimizer knows its parameters by position alone; names tell when positions have changed their meaning."""
-    names = {id(parameter): name for name, parameter in run.model.named_parameters()}
+    names = {id(parameter): name for name, parameter in original(run.model).named_parameters()}
     if isinstance(run.objective, nn.Module):
         names |= {id(parameter): f"objective.{name}" for name, parameter in run.objective.named_parameters()}
     return [[names.get(id(p), "not of the model") for p in group["params"]] for group in run.optimizer.param_groups]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
 
@@ -18,7 +19,9 @@ def sharpness_aware(rho: float = 0.05) -> Gradients:
 
     It goes up the gradient by a step of length ``rho``, takes the gradient there, and comes back; the update is then
     made from the first point with the second gradient. The loss and metrics reported are those of the first point,
-    and buffers (batch norm's averages) see only the first pass. Under torchrun each rank goes up its own gradient.
+    and buffers (batch norm's averages) see only the first pass. All weights of the model, and of an objective that has
+    some, go up that require a gradient: freeze others by ``requires_grad_(False)``. Under torchrun each rank goes up
+    its own gradient.
 
     Args:
         rho: Euclidean length of the step up, over all parameters together.
@@ -42,11 +45,13 @@ def sharpness_aware(rho: float = 0.05) -> Gradients:
 
     def gradients(model: nn.Module, objective: Objective, micro_batches: Sequence[Batch]) -> list[Loss]:
         losses = backprop(model, objective, micro_batches)
-        moved: list[Tensor] = [parameter for parameter in model.parameters() if parameter.grad is not None]
+        learning = [part for part in (model, inspect.unwrap(objective)) if isinstance(part, nn.Module)]
+        weights_of = (parameter for part in learning for parameter in part.parameters())
+        moved: list[Tensor] = [parameter for parameter in weights_of if parameter.grad is not None]
         ascent = [parameter.grad for parameter in moved if parameter.grad is not None]
         if not ascent:
             return losses
-        weights, buffers = [parameter.detach().clone() for parameter in moved], SavedBuffers(model)
+        weights, buffers = [parameter.detach().clone() for parameter in moved], SavedBuffers(*learning)
         with torch.no_grad():
             torch._foreach_mul_(ascent, rho / nn.utils.get_total_norm(ascent).clamp(min=1e-12))
             torch._foreach_add_(moved, ascent)

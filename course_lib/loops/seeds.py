@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from course_lib.loops.random_state import unchanged_randomness
+
 WORKSPACES = (":4096:8", ":16:8")  # under which cuBLAS promises the same bits each time
 
 
@@ -75,8 +77,7 @@ def seeded(seed: int, *, deterministic: bool = False) -> Iterator[None]:
     python, legacy = random.getstate(), np.random.get_state()
     deterministic_before = torch.are_deterministic_algorithms_enabled()
     only_warned, benchmark = torch.is_deterministic_algorithms_warn_only_enabled(), torch.backends.cudnn.benchmark
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
-    with torch.random.fork_rng(devices):
+    with unchanged_randomness():
         try:
             seed_all(seed, deterministic=deterministic)
             yield

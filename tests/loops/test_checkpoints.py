@@ -163,7 +163,7 @@ def deeper():
         ({"model": deeper()}, "model: only this run has '5.weight'"),
         ({"model": nn.Sequential(nn.Linear(5, 8))}, "model: only the saved one has '1.weight'"),
         ({"optimizer": torch.optim.SGD}, "the saved optimizer is Adam, this run's is SGD"),
-        ({"precision": "fp16"}, "this run has a loss scale"),
+        ({"precision": "fp16"}, "the saved run has precision .fp32., this one .fp16."),
         ({"generators": (torch.Generator(),)}, "0 generators were saved, this run has 1"),
     ],
 )
@@ -210,7 +210,8 @@ def test_another_version_of_torch_is_warned_about(run, another, tmp_path, monkey
 def test_what_a_run_cannot_save_is_named_and_nothing_is_written(run, tmp_path):
     run.optimizer.param_groups[0]["note"] = {1, 2}
     with pytest.raises(
-        ValueError, match=r'state\["run"\]\["optimizer"\]\["param_groups"\]\[0\]\["note"\] is a builtins.set'
+        ValueError,
+        match=r'state\["shared"\]\["run"\]\["optimizer"\]\["param_groups"\]\[0\]\["note"\] is a builtins.set',
     ):
         Checkpoints(tmp_path / "run").save(run)
     assert not (tmp_path / "run").exists()
@@ -222,3 +223,15 @@ def test_bad_arguments(tmp_path):
         Checkpoints(tmp_path, keep=0)
     with pytest.raises(ValueError, match=r"saved in a folder, but .*file is a file"):
         Checkpoints(tmp_path / "file")
+
+
+def test_two_runs_of_which_one_does_not_fit_leave_the_first_as_it_was(tmp_path, norm_model, make_run, batches):
+    first, second = make_run(norm_model()), make_run(torch.nn.Linear(5, 3))
+    first.step(batches(1)[0])
+    Checkpoints(tmp_path / "kept").save(first, critic=second)
+    again, other = make_run(norm_model(seed=1)), make_run(torch.nn.Linear(5, 4))
+    before = {name: tensor.clone() for name, tensor in again.model.state_dict().items()}
+    with pytest.raises(ValueError, match="was saved as"):
+        Checkpoints(tmp_path / "kept").resume(again, critic=other)
+    torch.testing.assert_close(again.model.state_dict(), before, rtol=0, atol=0)
+    assert again.index == 0

@@ -55,3 +55,14 @@ def test_bad_arguments_are_named(small_model):
         EarlyStopping(patience=1, goal="least")
     with pytest.raises(ValueError, match=r"watches 'f1', but validation gave \['accuracy', 'loss'\]"):
         EarlyStopping(patience=1, metric="f1").update(small_model(), 1, {"loss": 1.0, "accuracy": 0.5})
+
+
+def test_another_metric_or_goal_does_not_go_on_from_the_saved_one(small_model):
+    saved = EarlyStopping(patience=2, metric="loss")
+    saved.update(small_model(), 1, {"loss": 1.18})
+    for other in (EarlyStopping(patience=2, metric="accuracy"), EarlyStopping(patience=2, goal="max")):
+        with pytest.raises(ValueError, match="best values cannot be compared"):
+            other.load_state_dict(saved.state_dict())
+    more_patient = EarlyStopping(patience=5)
+    more_patient.load_state_dict(saved.state_dict())
+    assert (more_patient.best_value, more_patient.patience) == (1.18, 5)

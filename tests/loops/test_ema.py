@@ -6,7 +6,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.testing import assert_close
 
-from course_lib.loops import EMA
+from course_lib.loops import EMA, Loss, NonFiniteStep, Run, classification
 
 EXACT = {"rtol": 0, "atol": 0}
 
@@ -88,3 +88,33 @@ def test_decays_outside_zero_to_one_are_refused(decay):
 def test_another_model_is_refused():
     with pytest.raises(ValueError, match="other parameters"):
         EMA(nn.Linear(1, 1)).update(nn.Linear(2, 1))
+
+
+def test_a_run_tells_it_what_was_skipped(batches, norm_model):
+    """Deferred: an fp16 overflow in the first step, and a step after a bad one, leave no trace in the average."""
+
+    def make(**options):
+        model = norm_model().eval()
+        adam = torch.optim.Adam(model.parameters(), lr=0.1, fused=True)
+        return Run(model, classification, adam, precision="fp16", ema=EMA(model, decay=0.5), **options)
+
+    def shouted(model, batch):
+        loss = classification(model, batch)
+        return Loss(loss.total * 1e5, loss.count, loss.metrics)
+
+    runs = [make(defer_checks=deferred) for deferred in (False, True)]
+    one, (x, y), *rest = batches(4)
+    for run in runs:
+        run.objective = shouted
+        assert bool(run.step(one).skipped)
+        run.objective = classification
+        run.step(one)
+    late = runs[1].step((x * float("nan"), y))
+    for batch in rest:
+        runs[1].step(batch)
+    with pytest.raises(NonFiniteStep):
+        late.values()
+    assert [int(run.ema.num_updates) for run in runs] == [1, 1]
+    assert runs[0].scaler.state_dict() == runs[1].scaler.state_dict()
+    assert_close(runs[1].ema.model.state_dict(), runs[0].ema.model.state_dict(), **EXACT)
+    assert_close(runs[1].model.state_dict(), runs[0].model.state_dict(), **EXACT)

@@ -14,6 +14,7 @@ from course_lib.loops import (
     Loss,
     NonFiniteStep,
     Run,
+    Step,
     classification,
     evaluate,
     fit,
@@ -210,3 +211,39 @@ def test_validation_may_be_a_loader_without_a_length(batches, norm_model):
         histories.append(fit(run, batches(4), steps=4, every=2, validation=validation, progress=False))
     assert histories[0] == histories[1]
     assert len(histories[0].column("validation_loss")) == 2
+
+
+def test_early_stopping_that_has_watched_another_run_is_refused(batches, norm_model):
+    """In a loop over learning rates, say: the second model would get the first one's weights."""
+    stopping = EarlyStopping(patience=9)
+    fit(norm_run(norm_model), batches(3), steps=3, every=1, validation=batches(1), early_stopping=stopping)
+    with pytest.raises(ValueError, match="it has watched another run"):
+        fit(norm_run(norm_model), batches(3), steps=3, every=1, validation=batches(1), early_stopping=stopping)
+
+
+def test_a_run_that_has_stopped_says_so_when_it_is_to_go_on(batches, norm_model):
+    run, stopping = norm_run(norm_model), EarlyStopping(patience=1, metric="loss", goal="max")
+    fit(run, batches(30), steps=30, every=1, validation=batches(1), early_stopping=stopping, progress=False)
+    made = run.index
+    assert made < 30
+    with pytest.warns(UserWarning, match=f"had ended this run already, at step {made}: no update is made"):
+        fit(run, batches(3), steps=30, validation=batches(1), early_stopping=stopping, progress=False)
+    assert run.index == made
+
+
+def test_interrupted_while_it_reads_no_step_counts_twice(batches, norm_model, monkeypatch):
+    """Reading waits for the device, so that is where an interrupt lands."""
+    run, read, pressed = norm_run(norm_model), Step.values, []
+
+    def wait(step):
+        if step.index == 3 and not pressed:
+            pressed.append(step)
+            raise KeyboardInterrupt
+        return read(step)
+
+    monkeypatch.setattr(Step, "values", wait)
+    with pytest.warns(UserWarning, match="interrupted after"):
+        history = fit(run, batches(5), steps=5, progress=False)
+    monkeypatch.undo()
+    same = norm_run(norm_model)
+    assert history.losses == [step.loss.item() for step in train(same, batches(5), steps=run.index)]

@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from course_lib.data import Batches
-from course_lib.loops import EMA, Checkpoints, EarlyStopping, Run, RunLog, classification, fit, read_log
+from course_lib.loops import EMA, Checkpoints, EarlyStopping, Run, RunLog, classification, evaluate, fit, read_log
 
 EXACT = {"rtol": 0, "atol": 0}
 STEPS, EVERY = 9, 3
@@ -85,7 +85,8 @@ def test_a_finished_script_run_again_trains_no_further(script):
 def test_a_run_that_stopped_early_stays_stopped_when_started_again(script):
     run, history = script("runs", early_stopping=EarlyStopping(patience=1, metric="accuracy"), steps=300)
     assert run.index < 300
-    again, same = script("runs", early_stopping=EarlyStopping(patience=1, metric="accuracy"), steps=300)
+    with pytest.warns(UserWarning, match="had ended this run already"):
+        again, same = script("runs", early_stopping=EarlyStopping(patience=1, metric="accuracy"), steps=300)
     assert (again.index, same) == (run.index, history)
     assert_close(again.model.state_dict(), run.model.state_dict(), **EXACT)
 
@@ -100,15 +101,13 @@ def test_more_steps_go_on_where_the_first_ended(script):
     assert_close(run.ema.model.state_dict(), whole.ema.model.state_dict(), **EXACT)
 
 
-def test_validation_looks_at_the_average_and_early_stopping_keeps_it(script):
-    """The best weights that come back are the averaged ones, those that were judged."""
+def test_early_stopping_brings_the_average_back(script, data):
+    """The weights that come back are those that were judged."""
     run, history = script("runs", early_stopping=EarlyStopping(patience=99))
-    if history.best_step == run.index:
-        assert_close(run.model.state_dict(), run.ema.model.state_dict(), **EXACT)
-    else:
-        assert history.best_step % EVERY == 0
     best = min(history.rows, key=lambda row: row["validation_loss"])
     assert best["step"] == history.best_step
+    found = evaluate(run.model, classification, [next(iter(data.skip(100)))], precision="bf16")
+    assert found["loss"] == best["validation_loss"]
 
 
 def test_a_log_that_failed_ends_with_the_last_good_step(norm_model, batches, tmp_path):
@@ -161,3 +160,53 @@ def test_batches_skip_to_any_place(data):
         assert_close(next(iter(data.skip(3).skip(4))), next(stream), **EXACT)
     with pytest.raises(ValueError, match="0 or more, got -1"):
         data.skip(-1)
+
+
+def test_a_stream_that_ends_before_a_row_is_due_still_ends_well(norm_model, batches, tmp_path):
+    model = norm_model()
+    run = Run(model, classification, torch.optim.SGD(model.parameters(), lr=0.1))
+    with RunLog(tmp_path / "log.jsonl") as log, pytest.warns(UserWarning, match="stream ended after 7 of 9"):
+        history = fit(
+            run,
+            batches(7),
+            steps=9,
+            every=5,
+            validation=batches(1),
+            log=log,
+            checkpoints=Checkpoints(tmp_path / "kept"),
+            progress=False,
+        )
+    assert history.column("step") == [5, 7]
+    assert len(history.column("validation_loss")) == 2
+    assert [row["step"] for row in read_log(tmp_path / "log.jsonl").rows] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_an_interrupted_run_saves_nothing_new(norm_model, batches, tmp_path):
+    """Whoever presses stop may do so in the middle of an update."""
+
+    def press_stop(run):
+        if run.index == 5:
+            raise KeyboardInterrupt
+
+    model = norm_model()
+    run = Run(model, classification, torch.optim.SGD(model.parameters(), lr=0.1), after_step=[press_stop])
+    kept = Checkpoints(tmp_path / "kept")
+    with pytest.warns(UserWarning, match="interrupted"):
+        fit(run, batches(9), steps=9, every=3, checkpoints=kept, progress=False)
+    assert kept.newest().name.endswith("step_3")
+
+
+def test_a_refused_call_leaves_no_mark_in_the_log(script, tmp_path):
+    script("runs")
+    before = (tmp_path / "runs" / "log.jsonl").read_bytes()
+    with pytest.raises(ValueError, match="it is at 9 already, got steps=4"):
+        script("runs", steps=4)
+    assert (tmp_path / "runs" / "log.jsonl").read_bytes() == before
+
+
+def test_validation_is_of_the_average(script, data, tmp_path):
+    run, history = script("runs", early_stopping=None)
+    validation = [next(iter(data.skip(100)))]
+    found = evaluate(run.ema.model, classification, validation, precision="bf16")
+    assert history.rows[-1]["validation_loss"] == found["loss"]
+    assert evaluate(run.model, classification, validation, precision="bf16")["loss"] != found["loss"]

@@ -179,3 +179,29 @@ def test_unknown_precisions_and_half_weights_are_refused():
         run_with("half")
     with pytest.raises(ValueError, match="do not call"):
         run_with("fp16", one_weight().half())
+
+
+def test_a_first_batch_without_targets_does_not_fix_the_reference():
+    scaler = LossScaler()
+    objective = scaler.scaled(lambda model, batch: Loss(torch.tensor(0.0), batch))
+    objective(None, 0)
+    assert scaler.reference is None
+    objective(None, 60)
+    assert scaler.reference == 64.0
+
+
+def test_the_scale_does_not_grow_for_ever():
+    scaler = LossScaler(growth_interval=1)
+    for _ in range(100):
+        scaler.update(torch.tensor(False))
+    assert scaler.scale.item() == 2.0**32
+
+
+def test_a_deferred_overflow_at_scale_one_is_a_failure():
+    model = one_weight()
+    adam = torch.optim.Adam(model.parameters(), fused=True)
+    run = Run(model, regression, adam, precision="fp16", defer_checks=True)
+    run.scaler = LossScaler(torch.tensor(1.0))
+    step = run.step((column(1.0), column(-1e6)))
+    with pytest.raises(NonFiniteStep, match="step 0"):
+        step.values()

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -76,3 +77,9 @@ def test_a_schedule_that_gives_no_factor_is_refused_before_anything_changes(
     with pytest.raises(ValueError, match=f"schedule gave {factor} at step 1: it must give a finite factor"):
         run.step(two)
     assert_close(state(run), before, **EXACT)
+
+
+def test_a_schedule_may_return_a_number_of_numpys(batches, make_run, small_model):
+    run = make_run(small_model(dtype=torch.float32), schedule=lambda step: np.cos(step / 10))
+    run.step(batches(1)[0])
+    assert type(run.optimizer.param_groups[0]["lr"]) is float

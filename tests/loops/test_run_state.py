@@ -110,7 +110,7 @@ MISMATCHES = {
     "the saved optimizer is AdamW, this run's is SGD": lambda model: make(model, optimizer=torch.optim.SGD),
     "group 0 of the optimizer was saved with 0.weight where this run has 4.weight": lambda m: make(m, names=(4, 0)),
     "the saved run has a moving average": lambda model: make(model, decay=None),
-    "the saved run has a loss scale": lambda model: make(model, precision="fp32"),
+    "the saved run has precision 'fp16', this one 'fp32'": lambda model: make(model, precision="fp32"),
 }
 
 
@@ -178,3 +178,66 @@ def test_a_deferred_verdict_is_read_before_the_state_is_taken(batches, small_mod
         run.state_dict()
     assert (run.index, run.consumed) == (1, 1)
     assert run.state_dict()["index"] == 1
+
+
+def test_another_precision_is_refused_and_other_settings_are_named(batches, norm_model):
+    run = make(norm_model(), precision="bf16")
+    run.step(batches(1)[0])
+    with pytest.raises(ValueError, match="saved run has precision 'bf16', this one 'fp32'"):
+        make(norm_model(), precision="fp32").load_state_dict(copied(run))
+    other = make(norm_model(), precision="bf16", decay=0.5)
+    other.max_grad_norm = 2.0
+    with pytest.warns(UserWarning, match="was saved with") as caught:
+        other.load_state_dict(copied(run))
+    said = " ".join(str(warning.message) for warning in caught)
+    assert "max_grad_norm 1.0; this run goes on with 2.0" in said
+    assert "decay of the average 0.9; this run goes on with 0.5" in said
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "option"),
+    [(torch.optim.Adam, "amsgrad"), (torch.optim.RMSprop, "centered"), (torch.optim.RMSprop, "momentum")],
+)
+def test_options_that_need_state_cannot_be_switched_in_the_middle(optimizer, option, batches, norm_model):
+    run, other = make(norm_model(), optimizer=optimizer), make(norm_model(), optimizer=optimizer, **{option: True})
+    run.step(batches(1)[0])
+    with pytest.raises(ValueError, match=f"this one {option}=True: its state cannot be taken over"):
+        other.load_state_dict(copied(run))
+
+
+def test_a_rate_given_anew_without_a_schedule_is_the_one_used(batches, norm_model):
+    run, other = make(norm_model()), make(norm_model(), lr=0.005)
+    run.schedule = other.schedule = None
+    run.step(batches(1)[0])
+    with pytest.warns(UserWarning, match=r"saved with lr 0\.01; this run goes on with 0\.005"):
+        other.load_state_dict(copied(run))
+    assert other.step(batches(1)[0]).learning_rate == 0.005
+
+
+def test_an_objective_of_another_shape_is_refused(batches, norm_model):
+    run, other = make(norm_model()), make(norm_model())
+    state = copied(run)
+    state["objective"]["weight"] = torch.ones(2)
+    with pytest.raises(ValueError, match=r"objective: 'weight' was saved as \(2,\)"):
+        other.load_state_dict(state)
+
+
+def test_a_state_of_another_kind_of_device_is_taken_with_a_warning(norm_model):
+    run, other = make(norm_model()), make(norm_model())
+    state = copied(run)
+    state["random"]["device_type"] = "cuda"
+    with pytest.warns(UserWarning, match="saved on cuda, this run is on cpu: dropout will draw other numbers"):
+        other.load_state_dict(state)
+    state["random"]["generators"] = [torch.zeros(3, dtype=torch.uint8)]
+    before = copied(other)
+    with pytest.raises(ValueError, match="generator 0 was saved on another kind of device than cpu"):
+        other.load_state_dict(state)
+    assert_same(copied(other), before)
+
+
+def test_a_compiled_run_goes_on_plain(norm_model):
+    plain = make(norm_model(seed=1))
+    compiled = make(norm_model())
+    compiled.model = torch.compile(compiled.model)  # nothing is compiled before the first call
+    plain.load_state_dict(copied(compiled))
+    assert_close(plain.model.state_dict(), compiled.model._orig_mod.state_dict(), **EXACT)

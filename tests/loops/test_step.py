@@ -200,3 +200,24 @@ def test_checks_cannot_be_deferred_with_an_optimizer_that_cannot_skip(small_mode
 def test_on_the_cpu_the_verdict_is_read_at_once(small_model):
     model = small_model()
     assert Run(model, classification, torch.optim.Adam(model.parameters(), fused=True)).defer_checks is False
+
+
+def test_nothing_is_deferred_by_itself_where_there_is_something_to_call_after_a_step():
+    """On an accelerator, that is; the meta device stands in for one, and is never stepped."""
+    model = nn.Linear(2, 2, device="meta")
+    adam = torch.optim.Adam(model.parameters(), fused=False)
+    adam._step_supports_amp_scaling = True
+    assert Run(model, classification, adam).defer_checks is True
+    assert Run(model, classification, adam, after_step=[print]).defer_checks is False
+
+
+def test_a_verdict_is_read_after_a_thousand_steps_even_if_nobody_asks(batches, small_model):
+    run = deferred_run(small_model(dtype=torch.float32))
+    fine, (x, y) = batches(2)
+    for _ in range(10):
+        run.step(fine)
+    run.step((x * math.nan, y))
+    with pytest.raises(NonFiniteStep, match="step 10: loss nan"):  # noqa: PT012  # which step raises is the point
+        for _ in range(1000):
+            run.step(fine)
+    assert (run.index, run.consumed) == (10, 10)

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from course_lib.collectives import gather_rows, rank
 from course_lib.data import Batches
-from course_lib.loops import Loss, NonFiniteStep, Run, classification, evaluate, fit, regression, train
+from course_lib.loops import EMA, Loss, NonFiniteStep, Run, classification, evaluate, fit, regression, train
 
 CLOSE = {"rtol": 1e-12, "atol": 1e-14}  # float64, sums in another order
 EXACT = {"rtol": 0, "atol": 0}
@@ -71,6 +71,7 @@ def worker(me, expected):
     check_bad_step_of_one_rank(me)
     check_parameters_that_one_rank_does_not_use(me)
     check_counts_too_long_for_the_dtype_of_the_loss(me)
+    check_fp16_overflow_of_one_rank(me)
     check_refusals(me)
     check_that_only_one_rank_prints(me)
 
@@ -129,6 +130,24 @@ def check_counts_too_long_for_the_dtype_of_the_loss(me):
     """bfloat16 holds no 1001: counts must not pass through it."""
     run = make_run(lambda model, batch: Loss(model(batch[0]).sum().bfloat16(), 1001))
     assert int(run.step(data()).count) == 2002
+
+
+def check_fp16_overflow_of_one_rank(me):
+    """The scale starts alike (from the targets of both), and an overflow on one rank skips the step on both."""
+    torch.manual_seed(0)
+    model = nn.Linear(5, 1)
+    run = Run(model, regression, torch.optim.SGD(model.parameters(), lr=0.01), precision="fp16", ema=EMA(model))
+    x = torch.ones(3 + me, 5)
+    fine, big = (x, model(x).detach() + 0.1), (x, torch.full((3 + me, 1), 1e4))
+    assert run.step(fine).skipped is False
+    assert run.scaler.reference == 8.0  # 3 + 4 targets, rounded to a power of two
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert run.step(big if me == 1 else fine).skipped is True
+    assert (run.scaler.scale.item(), int(run.ema.num_updates)) == (2.0**15, 1)
+    assert_close(model.state_dict(), before, **EXACT)
+    assert run.step(fine).skipped is False
+    weights = gather_rows(torch.cat([parameter.detach().flatten() for parameter in model.parameters()])[None])
+    assert_close(weights[0], weights[1], **EXACT)
 
 
 def check_refusals(me):
