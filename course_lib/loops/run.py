@@ -125,17 +125,20 @@ class Run:
         try:
             total, count, sums = self._accumulate(micro_batches)
             divisor = _as_divisor(count, total)
-            scale, factor = (None, None) if self.scaler is None else (self.scaler.scale, self.scaler.factor())
-            loss = total / (divisor if factor is None else divisor * factor)
             metrics = {name: value / divisor for name, value in sums.items()}
-            parameters, grad_norm = self._mean_gradient(divisor if factor is None else divisor * factor)
+            scale = None if self.scaler is None else self.scaler.scale
+            if self.scaler is not None:
+                divisor = divisor * self.scaler.factor()
+            gradients, loss = self._summed_gradients(), total / divisor
+            grad_norm = nn.utils.get_total_norm(gradients) / divisor
             self._health.note(self.index, self.consumed, learning_rate, grad_norm)
             skipped = self._verdict(loss, grad_norm)
         except BaseException:
             buffers.restore()
             raise
-        if self.max_grad_norm < math.inf and skipped is not True:
-            nn.utils.clip_grads_with_norm_(parameters, self.max_grad_norm, grad_norm)
+        if self.max_grad_norm < math.inf:
+            divisor = divisor / (self.max_grad_norm / (grad_norm + 1e-6)).clamp(max=1.0)  # torch's clipping, same pass
+        torch._foreach_div_(gradients, divisor)
         self._update(skipped)
         if skipped is not False:
             buffers.restore(None if skipped is True else skipped)
@@ -163,14 +166,11 @@ class Run:
             raise ValueError(f"step {self.index} has no targets in {len(losses)} batches: every label is masked.")
         return total, count, sums
 
-    def _mean_gradient(self, divisor: Tensor) -> tuple[Parameters, Tensor]:
-        """Turn summed gradients into mean gradients; return their owners and their Euclidean norm."""
-        parameters = [parameter for parameter in self._parameters() if parameter.grad is not None]
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    def _summed_gradients(self) -> list[Tensor]:
+        gradients = [parameter.grad for parameter in self._parameters() if parameter.grad is not None]
         if not gradients:
             raise ValueError("no parameter of the optimizer got a gradient: does the loss depend on them?")
-        torch._foreach_div_(gradients, divisor)
-        return parameters, nn.utils.get_total_norm(gradients)
+        return gradients
 
     def _verdict(self, loss: Tensor, grad_norm: Tensor) -> bool | Tensor:
         """Raise if this step is not finite; return whether to skip it, unread on the device if checks are deferred."""
