@@ -36,8 +36,8 @@ def check_precision(precision: str, parameters: Iterable[Tensor]) -> None:
 def in_precision(objective: Objective, precision: Precision, device: torch.device) -> Objective:
     """Return ``objective`` with its forward pass under autocast; as it is for ``"fp32"``.
 
-    Weights stay in float32. Matrix products and convolutions run in 16 bits, and so does their backward pass; torch
-    keeps what is sensitive (softmax, losses, norms' sums) in float32.
+    Weights stay in float32. Matrix products and convolutions run in 16 bits, and so does their backward pass. Losses
+    run in float32. Softmax, layer norm and vector norms do so on CUDA only: on the CPU they keep the dtype they get.
 
     Args:
         objective: Turns ``(model, batch)`` into a `Loss`.

@@ -124,15 +124,18 @@ class Adafactor(ForeachOptimizer):
             rows, columns = [state["row_var"] for state in states], [state["col_var"] for state in states]
             torch._foreach_lerp_(rows, [square.mean(-1, keepdim=True) for square in squares], share)
             torch._foreach_lerp_(columns, [square.mean(-2, keepdim=True) for square in squares], share)
-            roots = torch._foreach_mul(rows, columns)
+            roots = [
+                torch.mul(row, column, out=square)  # one large buffer each: the squares are not needed any more
+                for row, column, square in zip(rows, columns, squares, strict=True)
+            ]
             torch._foreach_div_(roots, [row.mean(-2, keepdim=True).clamp_(min=eps1) for row in rows])
             torch._foreach_sqrt_(roots)
         else:
             variances = [state["variance"] for state in states]
             torch._foreach_lerp_(variances, squares, share)
-            roots = torch._foreach_sqrt(variances)
+            roots = list(torch._foreach_sqrt(variances))
         torch._foreach_clamp_min_(roots, eps1)
-        updates = torch._foreach_div(gradients, roots)
+        updates = [torch.div(gradient, root, out=root) for gradient, root in zip(gradients, roots, strict=True)]
         sizes.div_((_rms_of_each(updates) / options["d"]).clamp_(min=1))
         torch._foreach_mul_(updates, sizes.unbind())
         torch._foreach_add_(parameters, updates, alpha=-min(lr, 1 / math.sqrt(step)))
