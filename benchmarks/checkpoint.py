@@ -18,6 +18,7 @@ from pathlib import Path
 import safetensors
 import torch
 from safetensors.torch import load_file, save_file
+from step import spread
 from torch import Tensor, nn
 
 from course_lib.loops import Checkpoints, Run, regression
@@ -101,8 +102,8 @@ def report(times: dict[str, list[float]]) -> float:
         if ours is not None:
             ratios = [mine / other for mine, other in zip(times[ours], values, strict=True)]
             save_over_bare = statistics.median(ratios) if name == "bare" else save_over_bare
-            pairs = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        print(f"| {text} | {statistics.median(values):.0f} ({min(values):.0f} to {max(values):.0f}) | {pairs} |")
+            pairs = spread(ratios, 2)
+        print(f"| {text} | {spread(values)} | {pairs} |")
     return save_over_bare
 
 

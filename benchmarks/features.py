@@ -9,7 +9,6 @@ import argparse
 import itertools
 import json
 import math
-import statistics
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -84,7 +83,7 @@ def main() -> None:
     )
     for name, numbers in found.items():
         print(f"{name}: {plain.spread(numbers)} microseconds a step")
-    print(f"ratio: median {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
+    print(f"ratio: {plain.spread(ratios, 3)}")
 
 
 if __name__ == "__main__":

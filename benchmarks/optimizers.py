@@ -8,12 +8,12 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from step import spread
 from torch import nn
 
 from course_lib import optim
@@ -97,10 +97,6 @@ def measure(pair: Pair, shapes: Shapes, steps: int, rounds: int) -> tuple[list[f
         for side in (0, 1):
             found[side].append(seconds[side] / (SLICES * max(1, steps // SLICES)) * 1e6)
     return found
-
-
-def spread(numbers: list[float], digits: int = 0) -> str:
-    return f"{statistics.median(numbers):.{digits}f} ({min(numbers):.{digits}f} to {max(numbers):.{digits}f})"
 
 
 def show(title: str, shapes: Shapes, steps: int, rounds: int) -> None:

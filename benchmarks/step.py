@@ -263,8 +263,8 @@ def draw(loop: Iterator[Any], steps: int) -> None:
         pass
 
 
-def spread(numbers: list[float]) -> str:
-    return f"{statistics.median(numbers):.0f} ({min(numbers):.0f} to {max(numbers):.0f})"
+def spread(numbers: list[float], digits: int = 0) -> str:
+    return f"{statistics.median(numbers):.{digits}f} ({min(numbers):.{digits}f} to {max(numbers):.{digits}f})"
 
 
 def show(task: Task, found: dict[str, list[float]]) -> None:
