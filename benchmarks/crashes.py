@@ -22,7 +22,7 @@ from torch import nn
 
 from course_lib.data import Batches
 from course_lib.loops import EMA, Checkpoints, Run, classification, train
-from course_lib.loops.checkpoint_files import listed, read, whole
+from course_lib.loops.checkpoints.checkpoint_files import listed, read, whole
 
 WIDTH = 256  # with Adam's averages and the moving one 4 MB: long enough in writing to be hit there
 LONGEST = 0.5  # seconds until the kill, after the first save

@@ -1,24 +1,21 @@
 """The update that every model in the course learns through, and the loops around it."""
 
 from course_lib.loops.backprop import backprop
-from course_lib.loops.checkpoint_files import CheckpointError
-from course_lib.loops.checkpoints import Checkpoints
+from course_lib.loops.checkpoints import CheckpointError, Checkpoints
 from course_lib.loops.early_stopping import EarlyStopping
 from course_lib.loops.ema import EMA
 from course_lib.loops.evaluation import evaluate, evaluating
 from course_lib.loops.fit import fit
 from course_lib.loops.history import History
-from course_lib.loops.logged_run import LoggedRun, read_log
+from course_lib.loops.log import LoggedRun, RunLog, TensorBoardMirror, read_log, write_tensorboard
 from course_lib.loops.loss import Loss, Objective
 from course_lib.loops.monitors import ActivationStatistics, UpdateRatios, gradient_norms
-from course_lib.loops.objectives import classification, regression
+from course_lib.loops.objectives import classification, next_token, regression
 from course_lib.loops.precision import LossScaler, in_precision
 from course_lib.loops.run import Run
-from course_lib.loops.run_log import RunLog
 from course_lib.loops.sam import sharpness_aware
 from course_lib.loops.seeds import fingerprint, seed_all, seeded
 from course_lib.loops.step import NonFiniteStep, Step
-from course_lib.loops.tensorboard import TensorBoardMirror, write_tensorboard
 from course_lib.loops.train import train
 
 __all__ = [
@@ -46,6 +43,7 @@ __all__ = [
     "fit",
     "gradient_norms",
     "in_precision",
+    "next_token",
     "read_log",
     "regression",
     "seed_all",

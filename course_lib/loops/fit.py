@@ -13,10 +13,10 @@ from course_lib.loops.early_stopping import EarlyStopping
 from course_lib.loops.evaluation import evaluate, refuse_endless
 from course_lib.loops.fit_record import FitRecord
 from course_lib.loops.history import History
+from course_lib.loops.log import RunLog
 from course_lib.loops.loss import Batch
 from course_lib.loops.progress_bar import ProgressBar
 from course_lib.loops.run import Run
-from course_lib.loops.run_log import RunLog
 from course_lib.loops.train import train
 
 
@@ -90,9 +90,7 @@ def fit(
         for step in () if stopped else updates:
             record.take(step)
             if step.index % every == 0 or step.index == steps:
-                record.add_row()
-                if validation is not None:
-                    record.add_validation(_validate(run, validation))
+                _close_row(record, run, validation)
                 stopped = early_stopping is not None and early_stopping.stopped
                 if checkpoints is not None:
                     checkpoints.save(run, fit=record)
@@ -109,9 +107,7 @@ def fit(
     if record.has_news:
         if checkpoints is not None and not interrupted:  # whoever interrupts may do so in the middle of a step
             checkpoints.save(run, fit=record)  # before the extra row, which a run that goes on does not have
-        record.add_row()
-        if validation is not None:
-            record.add_validation(_validate(run, validation))
+        _close_row(record, run, validation)
     record.finish()
     if run.index < steps and not (stopped or interrupted):
         warnings.warn(
@@ -166,9 +162,13 @@ def _after(batches: Any, taken: int) -> Iterable[Batch]:
     return remaining
 
 
-def _validate(run: Run, validation: Iterable[Batch]) -> dict[str, float]:
-    model = run.model if run.ema is None else run.ema.model
-    return evaluate(model, run.objective, validation, precision=run.precision, generators=run.generators)
+def _close_row(record: FitRecord, run: Run, validation: Iterable[Batch] | None) -> None:
+    record.add_row()
+    if validation is not None:
+        model = run.model if run.ema is None else run.ema.model
+        record.add_validation(
+            evaluate(model, run.objective, validation, precision=run.precision, generators=run.generators)
+        )
 
 
 def _note(history: History) -> str:

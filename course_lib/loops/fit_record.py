@@ -7,8 +7,8 @@ from typing import Any
 
 from course_lib.loops.early_stopping import EarlyStopping
 from course_lib.loops.history import History
+from course_lib.loops.log import RunLog
 from course_lib.loops.run import Run
-from course_lib.loops.run_log import RunLog
 from course_lib.loops.step import Step
 
 

@@ -28,16 +28,16 @@ def add_over_ranks(
     device, dtype = total.device, exact_dtype(total.device)
     known = count if isinstance(count, Tensor) else torch.full((), count, device=device)  # filled there: no transfer
     numbers = torch.stack([value.to(device, dtype) for value in (total, known, *sums.values())])
-    owned = torch.ones if all(has_gradient) else torch.zeros
-    flags = owned(len(parameters), dtype=dtype, device=device)
-    if any(has_gradient) and not all(has_gradient):
-        flags[torch.tensor(has_gradient, device=device)] = 1
+    if all(has_gradient):  # filled there: no transfer
+        flags = torch.ones(len(parameters), dtype=dtype, device=device)
+    else:
+        flags = torch.tensor(has_gradient, dtype=dtype, device=device)
     small = torch.cat([numbers, flags])
     all_sum([small])
     summed = small[: len(numbers)]
     if not all(has_gradient):  # only then does it matter what the others have, and reading waits for the device
         has_gradient = small[len(numbers) :].bool().tolist()
-    used = [parameter for parameter, owned in zip(parameters, has_gradient, strict=True) if owned]
+    used = [parameter for parameter, has_one in zip(parameters, has_gradient, strict=True) if has_one]
     for parameter in used:
         if parameter.grad is None:  # another rank has one: the message must have the same shape everywhere
             parameter.grad = torch.zeros_like(parameter)

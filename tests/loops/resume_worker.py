@@ -9,7 +9,7 @@ from torch import nn
 
 from course_lib.data import Batches
 from course_lib.loops import EMA, Checkpoints, Run, RunLog, classification, evaluate, read_log, train
-from course_lib.loops.checkpoint_files import write
+from course_lib.loops.checkpoints.checkpoint_files import write
 from course_lib.optim import AdamW
 
 STEPS, ACCUMULATE = 6, 2

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from course_lib.loops import classification, regression
+from course_lib.loops import classification, next_token, regression
 
 IDENTITY = nn.Identity()
 
@@ -91,11 +91,59 @@ def test_gradients():
     assert torch.autograd.gradcheck(lambda z: regression(IDENTITY, (z, y)).total, x.detach().requires_grad_())
 
 
-@pytest.mark.parametrize("objective", [classification, regression])
+def test_the_next_token_costs_what_classification_does():
+    logits, labels = labelled(2, 3, 5)
+    one, other = next_token(IDENTITY, (logits, labels)), classification(IDENTITY, (logits, labels))
+    assert_close(one.total, other.total, rtol=0, atol=0)
+    assert (one.count, one.metrics) == (other.count, {})
+
+
+@pytest.mark.parametrize("z_loss", [1e-4, 0.5])
+def test_the_z_loss_is_the_squared_log_of_the_normaliser_at_each_target(z_loss):
+    logits, labels = labelled(4, 6)
+    penalty = sum(
+        math.log(sum(math.exp(value) for value in row)) ** 2
+        for row, label in zip(logits.flatten(0, 1).tolist(), labels.flatten().tolist(), strict=True)
+        if label != -100
+    )
+    plain, loss = next_token(IDENTITY, (logits, labels)), next_token(IDENTITY, (logits, labels), z_loss=z_loss)
+    assert_close(loss.total.item(), plain.total.item() + z_loss * penalty, rtol=1e-12, atol=0)
+    assert_close(loss.metrics["cross_entropy"], plain.total, rtol=0, atol=0)
+    assert loss.count == plain.count
+
+
+def test_normalised_logits_have_no_z_loss():
+    logits, labels = labelled(8)
+    loss = next_token(IDENTITY, (logits.log_softmax(-1), labels), z_loss=1.0)
+    assert_close(loss.total, loss.metrics["cross_entropy"], rtol=1e-12, atol=0)
+
+
+def test_masked_rows_have_no_z_loss_and_no_gradient():
+    logits, labels = labelled(20)
+    filled = torch.where((labels == -100)[:, None], torch.full_like(logits, 1e4), logits).requires_grad_()
+    loss = next_token(IDENTITY, (filled, labels), z_loss=0.1)
+    loss.total.backward()
+    assert_close(loss.total.detach(), next_token(IDENTITY, (logits, labels), z_loss=0.1).total, rtol=0, atol=0)
+    assert not filled.grad[labels == -100].any()
+
+
+def test_next_token_gradcheck():
+    logits, labels = labelled(3, 4)
+    labels[0] = 1
+    logits.requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: next_token(IDENTITY, (z, labels), z_loss=0.1).total, logits)
+
+
+def test_a_negative_z_loss_is_refused():
+    with pytest.raises(ValueError, match="z_loss must be 0 or more, got -1"):
+        next_token(IDENTITY, labelled(3), z_loss=-1)
+
+
+@pytest.mark.parametrize("objective", [classification, next_token, regression])
 def test_no_rows_are_no_targets(objective):
     """A rank for which no row is left: loss 0 of 0 targets, and a gradient of zeros rather than none."""
     model = nn.Linear(3, 2)
-    y = torch.zeros(0, dtype=torch.int64) if objective is classification else torch.zeros(0, 2)
+    y = torch.zeros(0, dtype=torch.int64) if objective is not regression else torch.zeros(0, 2)
     loss = objective(model, (torch.zeros(0, 3), y))
     loss.total.backward()
     assert (loss.total.item(), loss.count) == (0.0, 0)
@@ -120,7 +168,7 @@ def test_the_best_constant_loses_the_variance():
 @pytest.mark.parametrize(
     ("objective", "x", "y", "message"),
     [
-        (classification, torch.zeros(4, 3), torch.zeros(5, dtype=torch.int64), r"logits \(4, 3\) and labels \(5,\)"),
+        (classification, torch.zeros(4, 3), torch.zeros(5, dtype=torch.int64), r"logits \(4, 3\) and targets \(5,\)"),
         (classification, torch.zeros(2, 3, 4), torch.zeros(2, 4, dtype=torch.int64), r"logits \(2, 3, 4\)"),
         (regression, torch.zeros(4, 1), torch.zeros(4), r"got \(4, 1\) and \(4,\). Use squeeze"),
     ],

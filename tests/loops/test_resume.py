@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from course_lib.loops.checkpoint_files import read, whole
+from course_lib.loops.checkpoints.checkpoint_files import read, whole
 
 WORKER = Path(__file__).with_name("resume_worker.py")
 STEPS = 6

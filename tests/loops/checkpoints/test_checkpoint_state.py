@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load, save
 from torch import nn
 
-from course_lib.loops.checkpoint_state import pack, unpack
+from course_lib.loops.checkpoints.state import pack, unpack
 
 STORABLE = [
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2),

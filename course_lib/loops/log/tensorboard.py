@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from course_lib.loops.log_lines import Entry, LogLines, resolved
+from course_lib.loops.log.lines import Entry, LogLines, resolved
 
 
 class TensorBoardMirror:
@@ -30,7 +30,7 @@ class TensorBoardMirror:
 
     Example:
         >>> import tempfile
-        >>> from course_lib.loops.run_log import RunLog
+        >>> from course_lib.loops.log.run_log import RunLog
         >>> path, folder = Path(tempfile.mkdtemp(), "run.jsonl"), tempfile.mkdtemp()
         >>> with RunLog(path) as log, TensorBoardMirror(path, folder) as mirror:
         ...     for step in range(1, 4):

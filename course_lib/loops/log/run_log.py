@@ -7,12 +7,9 @@ import json
 import os
 import platform
 import subprocess
-import sys
 import time
-import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,7 +19,8 @@ import torch
 
 from course_lib import __version__
 from course_lib.collectives import rank
-from course_lib.loops.log_lines import FORMAT, RESERVED, VERSION, LogLines, json_scalar, json_settings, resolved
+from course_lib.loops.file_lock import try_lock
+from course_lib.loops.log.lines import FORMAT, RESERVED, VERSION, LogLines, json_scalar, json_settings, resolved
 
 _encode = json.JSONEncoder(allow_nan=False).encode  # json.dumps would make a new encoder for each row
 
@@ -56,7 +54,7 @@ class RunLog:
 
     Example:
         >>> import tempfile
-        >>> from course_lib.loops.logged_run import read_log
+        >>> from course_lib.loops.log.logged_run import read_log
         >>> path = Path(tempfile.mkdtemp(), "run.jsonl")
         >>> with RunLog(path, settings={"lr": 0.1}) as log:
         ...     log.record(1, loss=2.5)
@@ -78,7 +76,11 @@ class RunLog:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115  # unbuffered: a write is one system call
         try:
-            _lock(self._file, self.path)
+            if not try_lock(self._file, guards=self.path):
+                raise ValueError(
+                    f"{self.path} is being written by another RunLog: close that one first (`with RunLog(...) as log:` "
+                    "does so by itself). Under torchrun create the log after the process group."
+                )
             if os.fstat(self._file.fileno()).st_size == 0:
                 header = {"format": FORMAT, "version": VERSION, "settings": given or {}}
                 self._append(header | _circumstances())
@@ -222,27 +224,6 @@ def _other_settings(path: Path, began: dict[str, Any], given: dict[str, Any]) ->
         f"{path} is the log of a run with other settings: {'; '.join(changes)}. Take another path for a new run. "
         "What may change when a run is resumed (how many steps to make, say) is better left out of the settings."
     )
-
-
-def _lock(file: FileIO, path: Path) -> None:
-    """Take the file for this opening alone; the system lets go of it when the process ends, however it ends."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            os.lseek(file.fileno(), 2**40, os.SEEK_SET)  # a byte that is never written, so that reading stays possible
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            raise ValueError(
-                f"{path} is being written by another RunLog: close that one first (`with RunLog(...) as log:` does so "
-                "by itself). Under torchrun create the log after the process group."
-            ) from None
-        warnings.warn(f"{path}: this file system has no locks ({error}); let only one process write.", stacklevel=4)
 
 
 _open_logs: WeakSet[RunLog] = WeakSet()

@@ -7,13 +7,8 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from course_lib.loops import (
-    EMA,
-    CheckpointError,
-    Checkpoints,
-    EarlyStopping,
-    checkpoint_files,
-)
+from course_lib.loops import EMA, CheckpointError, Checkpoints, EarlyStopping
+from course_lib.loops.checkpoints import checkpoint_files
 
 EXACT = {"rtol": 0, "atol": 0}
 

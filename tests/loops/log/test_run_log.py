@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from course_lib import __version__
-from course_lib.loops import run_log
-from course_lib.loops.logged_run import read_log
-from course_lib.loops.run_log import RunLog
+from course_lib.loops.log import run_log
+from course_lib.loops.log.logged_run import read_log
+from course_lib.loops.log.run_log import RunLog
 
 fcntl = pytest.importorskip("fcntl", reason="these tests look at a POSIX system's descriptors and limits")
 
@@ -185,7 +185,7 @@ def test_a_file_system_without_locks_is_warned_about(path, monkeypatch):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
-    with pytest.warns(UserWarning, match="has no locks .*let only one process write"):
+    with pytest.warns(UserWarning, match="has no locks: let only one process at a time write there"):
         log = RunLog(path)
     log.close()
 

@@ -21,8 +21,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 import course_lib
-from course_lib.loops import durable_files
-from course_lib.loops.checkpoint_state import pack, unpack
+from course_lib.loops.checkpoints import durable_files
+from course_lib.loops.checkpoints.state import pack, unpack
 
 FORMAT, VERSION = "course_lib checkpoint", 1
 MANIFEST, VALUES, TENSORS = "manifest.json", "state.json", "tensors.safetensors"
@@ -44,7 +44,7 @@ def write(folder: Path, step: int, state: Any) -> Path:
     Args:
         folder: Holds the checkpoints of one run; made if it is not there.
         step: Steps made so far; part of the name.
-        state: What `course_lib.loops.checkpoint_state.pack` takes.
+        state: What `course_lib.loops.checkpoints.state.pack` takes.
 
     Returns:
         The new checkpoint, such as ``folder/000003_step_1200``: the third that was saved here, after step 1200.

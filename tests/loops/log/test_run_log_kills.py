@@ -9,9 +9,10 @@ import sys
 
 import pytest
 
-from course_lib.loops import run_log, train
-from course_lib.loops.logged_run import read_log
-from course_lib.loops.run_log import RunLog
+from course_lib.loops import train
+from course_lib.loops.log import run_log
+from course_lib.loops.log.logged_run import read_log
+from course_lib.loops.log.run_log import RunLog
 
 fcntl = pytest.importorskip("fcntl", reason="these tests look at a POSIX system's descriptors and limits")
 resource = pytest.importorskip("resource")
@@ -61,7 +62,7 @@ def test_a_row_is_one_write_that_can_only_append(path):
 
 RECORD_FOR_EVER = """
 import sys
-from course_lib.loops.run_log import RunLog
+from course_lib.loops.log.run_log import RunLog
 log = RunLog(sys.argv[1], settings={"lr": 0.1})
 for step in range(1, 10**9):
     log.record(step, loss=1 / step)
@@ -89,7 +90,7 @@ def test_a_killed_process_loses_no_row_and_the_log_goes_on(path):
 
 FORK_AND_WAIT = """
 import os, sys, time
-from course_lib.loops.run_log import RunLog
+from course_lib.loops.log.run_log import RunLog
 log = RunLog(sys.argv[1])
 log.record(1, loss=1.0)
 if os.fork() == 0:

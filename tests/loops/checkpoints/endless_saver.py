@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from course_lib.loops.checkpoint_files import remove_oldest, write
+from course_lib.loops.checkpoints.checkpoint_files import remove_oldest, write
 
 
 def save_for_ever(folder, parent):

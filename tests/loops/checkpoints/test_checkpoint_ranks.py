@@ -8,7 +8,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from course_lib.data import Batches
-from course_lib.loops import CheckpointError, Checkpoints, Run, checkpoint_files, classification, train
+from course_lib.loops import CheckpointError, Checkpoints, Run, classification, train
+from course_lib.loops.checkpoints import checkpoint_files
 
 EXACT = {"rtol": 0, "atol": 0}
 STEPS = 6

@@ -3,8 +3,8 @@
 import matplotlib.pyplot as plt
 import pytest
 
-from course_lib.loops.logged_run import read_log
-from course_lib.loops.run_log import RunLog
+from course_lib.loops.log.logged_run import read_log
+from course_lib.loops.log.run_log import RunLog
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ import os
 
 import pytest
 
-from course_lib.loops import durable_files
-from course_lib.loops.durable_files import locked, make_folder, remove_folder, sync_folder, write_file
+from course_lib.loops import file_lock
+from course_lib.loops.checkpoints import durable_files
+from course_lib.loops.checkpoints.durable_files import locked, make_folder, remove_folder, sync_folder, write_file
 
 
 def test_a_new_folder_and_every_new_parent_is_synced_into_its_parent(tmp_path, monkeypatch):
@@ -79,8 +80,8 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
     def fails(file, operation):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(durable_files.fcntl, "flock", fails)
-    with pytest.warns(UserWarning, match=r"has no locks: let only one process at a time save there"), locked(tmp_path):
+    monkeypatch.setattr(file_lock.fcntl, "flock", fails)
+    with pytest.warns(UserWarning, match="has no locks: let only one process at a time write there"), locked(tmp_path):
         pass
 
 

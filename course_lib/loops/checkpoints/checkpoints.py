@@ -15,9 +15,9 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from course_lib.collectives import gather_rows, rank, world_size
-from course_lib.loops import checkpoint_files
-from course_lib.loops.checkpoint_files import CheckpointError
-from course_lib.loops.checkpoint_state import pack, unpack
+from course_lib.loops.checkpoints import checkpoint_files
+from course_lib.loops.checkpoints.checkpoint_files import CheckpointError
+from course_lib.loops.checkpoints.state import pack, unpack
 from course_lib.loops.run import Run
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 import time
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+
+from course_lib.loops.file_lock import try_lock, unlock
 
 LOCK = ".lock"
 WAIT_SECONDS = 600.0  # for another process that saves into the same folder
@@ -91,47 +90,11 @@ def locked(folder: Path, *, wait_seconds: float = WAIT_SECONDS) -> Iterator[None
     """
     with open(folder / LOCK, "ab") as file:
         deadline = time.monotonic() + wait_seconds
-        while not _try_lock(file, folder):
+        while not try_lock(file, guards=folder):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"another process has been saving into {folder} for {wait_seconds:.0f} s")
             time.sleep(0.02)
         try:
             yield
         finally:
-            _unlock(file)
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(file: IO[bytes], folder: Path) -> bool:
-        file.seek(0)
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-    def _unlock(file: IO[bytes]) -> None:
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
-
-else:
-    import fcntl
-
-    def _try_lock(file: IO[bytes], folder: Path) -> bool:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            if error.errno not in (*_CANNOT, errno.ENOLCK):
-                raise
-            warnings.warn(
-                f"the file system of {folder} has no locks: let only one process at a time save there.", stacklevel=2
-            )
-        return True
-
-    def _unlock(file: IO[bytes]) -> None:
-        with suppress(OSError):  # without locks; closing lets go too, but not while a forked child has the file open
-            fcntl.flock(file, fcntl.LOCK_UN)
+            unlock(file)

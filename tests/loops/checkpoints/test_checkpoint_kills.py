@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from course_lib.loops.checkpoint_files import read, remove_oldest, whole, write
+from course_lib.loops.checkpoints.checkpoint_files import read, remove_oldest, whole, write
 
 KILLS = 5
 SAVER = Path(__file__).with_name("endless_saver.py")

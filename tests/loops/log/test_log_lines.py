@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from course_lib.loops.log_lines import LogLines, json_scalar, json_settings, resolved
+from course_lib.loops.log.lines import LogLines, json_scalar, json_settings, resolved
 
 HEADER = b'{"format": "course_lib run log", "version": 1, "settings": {}, "started": "2026-01-01T00:00:00+00:00"}\n'
 

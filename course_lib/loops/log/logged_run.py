@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from course_lib.loops.log_lines import LogLines, resolved
+from course_lib.loops.log.lines import LogLines, resolved
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from course_lib.loops import checkpoint_files, durable_files
-from course_lib.loops.checkpoint_files import (
+from course_lib.loops.checkpoints import checkpoint_files, durable_files
+from course_lib.loops.checkpoints.checkpoint_files import (
     CheckpointError,
     check,
     listed,

@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 
-from course_lib.loops.logged_run import read_log
-from course_lib.loops.run_log import RunLog
-from course_lib.loops.tensorboard import TensorBoardMirror, write_tensorboard
+from course_lib.loops.log.logged_run import read_log
+from course_lib.loops.log.run_log import RunLog
+from course_lib.loops.log.tensorboard import TensorBoardMirror, write_tensorboard
 
 accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 servers = pytest.importorskip("tensorboard.backend.event_processing.plugin_event_accumulator")  # what the pages show

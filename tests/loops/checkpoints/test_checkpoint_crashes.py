@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import save as serialized
 
-from course_lib.loops import checkpoint_files, durable_files
-from course_lib.loops.checkpoint_files import CheckpointError, listed, read, remove_oldest, whole, write
+from course_lib.loops.checkpoints import checkpoint_files, durable_files
+from course_lib.loops.checkpoints.checkpoint_files import CheckpointError, listed, read, remove_oldest, whole, write
 
 FOLDER = Path("my runs", "größe 1")
 KEEP = 2
