@@ -5,45 +5,60 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, IterableDataset
+
+SampleBy = Literal["line", "paragraph", "document"]
 
 _READERS = {".txt": "text", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}  # suffix: reader in `datasets`
 
 
-def text_from_files(place: Path, *, text_column: str) -> Dataset:
+def text_from_files(
+    place: Path, *, text_column: str, sample_by: SampleBy = "line", streaming: bool = False
+) -> Dataset | IterableDataset:
     """Read ``place``, a file or a folder, as `course_lib.data.from_files` describes it.
 
     Raises:
         ValueError: If no file fits, several kinds are mixed, one cannot be read, or there is no column of text.
     """
     suffix, files = _files_of_one_kind(place)
-    if suffix == ".txt" and text_column != "text":
+    is_plain = _READERS[suffix] == "text"
+    if is_plain and text_column != "text":
         raise ValueError(f"text_column is for tables; {place} holds .txt files, whose only column is 'text'.")
+    if not is_plain and sample_by != "line":
+        raise ValueError(f"sample_by is for .txt files; {place} holds {suffix} files, whose rows are as they stand.")
     import datasets
     from datasets.exceptions import DatasetGenerationError
 
+    options: dict[str, Any] = {"sample_by": sample_by} if is_plain else {}
+    options |= {"data_files": [str(path) for path in files], "split": "train", "streaming": streaming}
     try:
-        dataset = datasets.load_dataset(_READERS[suffix], data_files=[str(path) for path in files], split="train")
+        dataset = datasets.load_dataset(_READERS[suffix], **options)
+        first: dict[str, Any] = (
+            next(iter(dataset), {}) if streaming else {}
+        )  # a stream says what it holds when it is read
     except (DatasetGenerationError, OSError, ValueError) as error:
         reason = error.__cause__ or error
         raise ValueError(
             f"cannot read {place} as {suffix} ({type(reason).__name__}: {reason}). "
             "Expected UTF-8 text, and for tables the same columns in every file."
         ) from error
-    if text_column not in dataset.column_names:
+    columns = {name: type(value).__name__ for name, value in first.items()}
+    if not streaming:
+        columns = {name: getattr(of, "dtype", "lists or records") for name, of in dataset.features.items()}
+    if text_column not in columns:
         raise ValueError(
-            f"expected a column {text_column!r} in {place}, found {', '.join(dataset.column_names) or 'no columns'}: "
+            f"expected a column {text_column!r} in {place}, found {', '.join(columns) or 'no columns'}: "
             "name the one that holds the text with text_column=..."
         )
-    dtype = getattr(dataset.features[text_column], "dtype", "lists or records")
-    if dtype not in ("string", "large_string"):
+    if columns[text_column] not in ("string", "large_string", "str"):
         raise ValueError(
-            f"column {text_column!r} of {place} holds {dtype}, expected text: name another with text_column=..."
+            f"column {text_column!r} of {place} holds {columns[text_column]}, expected text: name another with "
+            "text_column=..."
         )
-    if text_column != "text" and "text" in dataset.column_names:
+    if text_column != "text" and "text" in columns:
         raise ValueError(f"{place} has both a column {text_column!r} and a column 'text': rename or drop one of them.")
     return dataset if text_column == "text" else dataset.rename_column(text_column, "text")
 
