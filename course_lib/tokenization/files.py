@@ -55,7 +55,8 @@ def save(
     path = Path(path)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        unfinished.write_text(json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
+        text = json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n"
+        unfinished.write_text(text, encoding="utf-8", newline="\n")
         os.replace(unfinished, path)  # so that an old file is there until the new one is whole
     finally:
         unfinished.unlink(missing_ok=True)
