@@ -1,0 +1,1 @@
+"""Whole runs from the command line: the notebooks' models at real scale."""
