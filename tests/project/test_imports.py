@@ -10,12 +10,29 @@ MODULES = (
     "course_lib.data",
     "course_lib.loops",
     "course_lib.losses",
+    "course_lib.ngrams",
     "course_lib.nn",
+    "course_lib.nn.transformer",
     "course_lib.notebook",
     "course_lib.optim",
+    "course_lib.scaling",
     "course_lib.study",
+    "course_lib.tokenization",
+    "course_lib.zoo",
 )
-HEAVY = ("IPython", "datasets", "ipywidgets", "matplotlib", "pandas", "peft", "sklearn", "tensorboard", "transformers")
+HEAVY = (
+    "IPython",
+    "datasets",
+    "ipywidgets",
+    "matplotlib",
+    "pandas",
+    "peft",
+    "scipy",
+    "sklearn",
+    "tensorboard",
+    "tokenizers",
+    "transformers",
+)
 PROBE = """
 import importlib, json, sys
 modules, heavy = json.loads(sys.argv[1])
