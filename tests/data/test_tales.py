@@ -50,10 +50,6 @@ def test_the_splits_part_one_stream_one_in_eight():
     assert abs(mean - entropy()) < 4 * math.sqrt(sum((s - mean) ** 2 for s in surprise)) / len(surprise)
 
 
-def test_even_the_likeliest_of_many_tales_is_too_rare_to_matter_for_a_split():
-    assert max(tale.log_prob for tale in MANY) < math.log(1e-8)
-
-
 def test_tales_are_short_plain_and_of_many_words():
     words = [len(tale.text.split()) for tale in MANY]
     assert min(tale.num_sentences for tale in MANY) == 4

@@ -123,6 +123,23 @@ def test_the_mean_surprise_of_many_tales_is_the_entropy():
     assert abs(mean - entropy()) < 4 * error < 0.6
 
 
+def test_no_tale_is_likelier_than_one_in_ten_million():
+    """Each choice at its likeliest, whatever the others: no tale can have more. So a split by hash is an even one."""
+
+    def likeliest(by_parent):
+        return max(max(options.probabilities) for options in by_parent.values())
+
+    best = {}
+    for key, options in GRAMMAR.frames.items():
+        for shape, p in zip(options.items, options.probabilities, strict=True):
+            p_sentence = p * math.prod(likeliest(GRAMMAR.local[choice]) for choice in shape.local)
+            beat = key.partition(".")[0]
+            best[beat] = max(best.get(beat, 0), p_sentence)
+    for plan, p in zip(GRAMMAR.plans.items, GRAMMAR.plans.probabilities, strict=True):
+        p_story = math.prod(likeliest(GRAMMAR.story[choice]) for choice in PARENTS if needed(choice, plan))
+        assert p * p_story * math.prod(best[beat] for beat in plan) < 1e-7
+
+
 def test_there_are_more_tales_than_anyone_can_read():
     assert isinstance(num_stories(), int)
     assert num_stories() > 10**8
