@@ -1,6 +1,6 @@
 """Training and decoding speed of ``course_lib.nn.transformer`` beside Hugging Face's GPT-2 and Llama of the same shape.
 
-Run it on an otherwise idle machine: ``python benchmarks/transformer.py``. It prints the tables of benchmarks/README.md.
+Run it on an otherwise idle machine: ``python benchmarks/transformer.py``. It prints its tables.
 """
 
 from __future__ import annotations
