@@ -135,8 +135,11 @@ class PackedStream:
                     f"expected a column {self.column!r} of token ids in row {number}, found {', '.join(row)}: make it "
                     "with rows.map(...), or name another with column=..."
                 )
-            if len(row[self.column]):
-                yield as_ids(row[self.column], number)
+            ids = row[self.column]
+            if not hasattr(ids, "__len__"):
+                raise ValueError(f"expected a list of token ids in column {self.column!r}, row {number} holds {ids!r}.")
+            if len(ids):
+                yield as_ids(ids, number)
 
     def _windows(self, targets: Ids, before: int) -> tuple[Ids, Ids]:
         return windows(targets, before, context_length=self.context_length, separator=self.separator)

@@ -12,6 +12,7 @@ from typing import Literal
 Split = Literal["train", "evaluation"]
 
 _ONE_IN = 8  # so many problems are evaluation problems
+_MOST_DIGITS = 15  # a uniform number of 53 bits reaches every number of so many
 _MOST_TERMS = 5  # with more, hardly a chain of differences stays positive
 _MARK = "Answer:"
 _PROBLEM = re.compile(r"[0-9]+(?: [-+*] [0-9]+)+ =")
@@ -55,7 +56,7 @@ def sums(
     Args:
         num: How many.
         seed: Decides which; the same on every machine and Python version.
-        digits: The most digits of a number.
+        digits: The most digits of a number, 1 to 15.
         operations: Which of ``+``, ``-`` and ``*`` may come, such as ``"+-"``.
         num_terms: How many numbers a problem has, 2 to 5.
         split: ``"train"`` (7 of 8 problems) or ``"evaluation"``.
@@ -69,9 +70,9 @@ def sums(
         >>> sums(1, seed=0)[0].worked
         ' 8+2=10 carry 1; 7+0+1=8; 78+2=80. Answer: 80'
     """
-    if num < 0 or digits < 1 or not 2 <= num_terms <= _MOST_TERMS:
+    if num < 0 or not 1 <= digits <= _MOST_DIGITS or not 2 <= num_terms <= _MOST_TERMS:
         raise ValueError(
-            f"sums needs num >= 0, digits >= 1 and num_terms from 2 to {_MOST_TERMS}, "
+            f"sums needs num >= 0, digits from 1 to {_MOST_DIGITS} and num_terms from 2 to {_MOST_TERMS}, "
             f"got num {num}, digits {digits} and num_terms {num_terms}."
         )
     if not operations or not set(operations) <= set("+-*"):

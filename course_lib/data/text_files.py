@@ -32,7 +32,7 @@ def text_from_files(
     import datasets
     from datasets.exceptions import DatasetGenerationError
 
-    options: dict[str, Any] = {"sample_by": sample_by} if is_plain else {}
+    options: dict[str, Any] = {"sample_by": sample_by, "encoding": "utf-8-sig"} if is_plain else {}
     options |= {"data_files": [str(path) for path in files], "split": "train", "streaming": streaming}
     try:
         dataset = datasets.load_dataset(_READERS[suffix], **options)

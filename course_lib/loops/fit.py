@@ -98,7 +98,7 @@ def fit(
             if stopped:
                 break
     except KeyboardInterrupt:
-        warnings.warn(f"interrupted after {run.index} of {steps} updates; they are kept.", stacklevel=2)
+        warnings.warn(f"interrupted after {run.index} of {steps} updates; the model keeps them.", stacklevel=2)
         interrupted = True
     except BaseException:
         record.finish()

@@ -184,7 +184,7 @@ def _one_document(place: Path) -> Dataset:
     import datasets
 
     try:
-        text = place.read_text(encoding="utf-8")
+        text = place.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{place} is not UTF-8 text ({error}): save it as such.") from error
     return datasets.Dataset.from_dict({"text": [text]})

@@ -49,9 +49,11 @@ class Tokens:
         if isinstance(self.train, Batches):
             return _targets(self.train.tensors[1].cpu())[:limit]
         parts: list[npt.NDArray[np.int64]] = []
+        missing = limit
         for _, y in replace(self.train, epochs=1):
             parts.append(_targets(y))
-            if sum(map(len, parts)) >= limit:
+            missing -= len(parts[-1])
+            if missing <= 0:
                 break
         return np.concatenate(parts)[:limit]
 

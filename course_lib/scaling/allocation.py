@@ -95,8 +95,8 @@ def cheapest_lifetime(law: ChinchillaLaw, *, loss: float, served_tokens: float) 
     """
     from scipy.optimize import minimize_scalar
 
-    if not loss > law.irreducible:
-        raise ValueError(f"no model goes below {law.irreducible:.4g} nats, asked for {loss:.4g}.")
+    if not law.irreducible < loss < math.inf:
+        raise ValueError(f"loss must be finite and above the law's {law.irreducible:.4g} nats, got {loss:.4g}.")
     law.frontier()  # refuses exponents without an optimum
     smallest = (law.parameter_coefficient / (loss - law.irreducible)) ** (1 / law.parameter_exponent)
 

@@ -152,6 +152,12 @@ class TestText:
         (tmp_path / "a.TXT").write_text("one\n\ntwö\n", encoding="utf-8")
         assert list(from_files(tmp_path, kind="text")["text"]) == ["one", "", "twö", "three"]
 
+    def test_a_mark_of_byte_order_is_no_text(self, tmp_path):
+        for name in ("plain.txt", "table.csv"):
+            (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + b"text\nhello\n")
+        assert list(from_files(tmp_path / "plain.txt", kind="text")["text"]) == ["text", "hello"]
+        assert list(from_files(tmp_path / "table.csv", kind="text")["text"]) == ["hello"]
+
     def test_a_single_file_will_do(self, tmp_path):
         (tmp_path / "a.txt").write_text("one")
         (tmp_path / "b.txt").write_text("two")

@@ -142,6 +142,7 @@ def test_the_seed_decides_and_a_longer_list_starts_with_the_shorter_one(global_r
     [
         (lambda: sums(-1, seed=0), "num >= 0, .* got num -1"),
         (lambda: sums(1, seed=0, digits=0), "got num 1, digits 0 and num_terms 2"),
+        (lambda: sums(1, seed=0, digits=16), "digits from 1 to 15 .* got num 1, digits 16"),
         (lambda: sums(1, seed=0, num_terms=1), "num_terms from 2 to 5, got .* num_terms 1"),
         (lambda: sums(1, seed=0, num_terms=6), "num_terms from 2 to 5, got .* num_terms 6"),
         (lambda: sums(1, seed=0, operations=""), "some of .*; got ''"),

@@ -138,6 +138,7 @@ class TestPackedStream:
         ("rows", "message"),
         [
             ([{"text": "x", "id": 1}], "expected a column 'ids' of token ids in row 0, found text, id"),
+            ([{"ids": [1]}, {"ids": None}], "a list of token ids in column 'ids', row 1 holds None"),
             ([{"ids": [1]}, {"ids": ["x"]}], "document 1 must be a sequence of token ids"),
             ([{"ids": []}], "no token in the whole stream"),
             ([], "no token in the whole stream"),

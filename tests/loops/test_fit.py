@@ -130,7 +130,7 @@ def test_an_interrupted_run_keeps_what_it_has(batches, norm_model):
 
     run = norm_run(norm_model)
     run.after_step = [press_stop]
-    with pytest.warns(UserWarning, match="interrupted after 7 of 10 updates; they are kept"):
+    with pytest.warns(UserWarning, match="interrupted after 7 of 10 updates; the model keeps them"):
         history = fit(run, batches(10), steps=10, every=4, validation=batches(1), progress=False)
     assert history.column("step") == [4, 7]
     assert len(history.losses) == 6  # the seventh update was made, but its loss was not handed over any more

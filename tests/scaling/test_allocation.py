@@ -91,7 +91,8 @@ def best_size_for(law, tokens):
     ("call", "message"),
     [
         (lambda: tokens_for_loss(HOFFMANN_2022, 1e9, 2.0), "1e.09 parameters stay above 2.0"),
-        (lambda: cheapest_lifetime(HOFFMANN_2022, loss=1.6, served_tokens=0), "no model goes below 1.69 nats"),
+        (lambda: cheapest_lifetime(HOFFMANN_2022, loss=1.6, served_tokens=0), "above the law's 1.69 nats, got 1.6"),
+        (lambda: cheapest_lifetime(HOFFMANN_2022, loss=math.inf, served_tokens=0), "loss must be finite"),
         (lambda: cheapest_lifetime(HOFFMANN_2022, loss=2, served_tokens=-1), "at least 0, got -1"),
         (lambda: effective_tokens(1e9, 0.5), "epochs must be at least 1, got 0.5"),
         (lambda: effective_tokens(0, 2), "unique_tokens must be positive and finite, got 0"),

@@ -92,8 +92,8 @@ def generate(
         (torch.Size([2, 5]), [5, 5])
     """
     check_sampling(temperature, top_k, top_p)
-    if max_new_tokens < 1:
-        raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}.")
+    if not isinstance(max_new_tokens, int) or max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens must be a whole number of at least 1, got {max_new_tokens!r}.")
     device = model.embedding.weight.device
     tokens, mask = _left_padded(prompts, device)
     if tokens.shape[1] + max_new_tokens > model.config.context_length:
