@@ -79,11 +79,17 @@ def failures(exercise: Exercise, attempt: Function, rng: np.random.Generator) ->
     Raises:
         NotAttempted: If the function raises NotImplementedError itself, or returns an Ellipsis.
     """
-    drawn = (exercise.cases(rng) for _ in range(exercise.num_draws))
-    for case in chain(exercise.edge_cases, drawn):
-        failure = _failure(exercise, attempt, case if isinstance(case, Case) else Case(case))
+    for case in inputs(exercise, rng):
+        failure = _failure(exercise, attempt, case)
         if failure is not None:
             yield failure
+
+
+def inputs(exercise: Exercise, rng: np.random.Generator) -> Iterator[Case]:
+    """Yield what one check calls an answer with: the fixed inputs first, then random ones."""
+    drawn = (exercise.cases(rng) for _ in range(exercise.num_draws))
+    for case in chain(exercise.edge_cases, drawn):
+        yield case if isinstance(case, Case) else Case(case)
 
 
 class _Raised(Exception):
@@ -181,10 +187,16 @@ def _raised(error: Exception, attempt: Function) -> str:
     return f"it raised {type(error).__name__}{place}: {message[:200] or 'without a message'}"
 
 
+def precision_of(case: Case) -> str:
+    """Return the coarsest floating dtype among the arrays of a case, which decides the tolerance."""
+    names = {dtype_name(array) for array in arrays_in((case.args, dict(case.kwargs)))}
+    return next((name for name in TOLERANCE if name in names), "float32")  # without one, torch's default dtype
+
+
 def _rules(exercise: Exercise, case: Case) -> Rules:
     arrays = list(arrays_in((case.args, dict(case.kwargs))))
     names = {dtype_name(array) for array in arrays} & set(TOLERANCE)
-    coarsest = next((name for name in TOLERANCE if name in names), "float32")  # without one, torch's default dtype
+    coarsest = precision_of(case)
     tolerance = exercise.tolerance.get(coarsest, TOLERANCE[coarsest])
     number_tolerance = max(TOLERANCE["float32"], tolerance)  # an accuracy by .float().mean() is right
     kinds: set[Literal["torch", "numpy"]] = {

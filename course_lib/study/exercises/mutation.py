@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from course_lib.study.exercises import stub_of
-from course_lib.study.exercises.judging import NotAttempted, failures, judge
+from course_lib.study.exercises.judging import NotAttempted, failures, inputs, judge, precision_of
 from course_lib.study.exercises.model import Exercise, Function, Verdict
 from course_lib.study.exercises.mutants import FILENAME, Mutant, mutants
 from course_lib.study.exercises.stubs import code_of
@@ -81,6 +81,9 @@ def _complaints(exercise: Exercise) -> Iterator[str]:
     else:
         if judge(exercise, namespace[exercise.solution.__name__], seed=0).status != "not attempted":
             yield "its stub is not told from an answer"
+    met = {precision_of(case) for case in inputs(exercise, np.random.default_rng(0))}
+    if idle := sorted(set(exercise.tolerance) - met):
+        yield f"its tolerance for {', '.join(idle)} is never used: its inputs are {', '.join(sorted(met))}"
     for seed in range(NUM_SEEDS):
         verdict = _first_verdict(exercise, exercise.solution, seed)
         if verdict.status != "right":

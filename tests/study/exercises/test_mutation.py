@@ -90,6 +90,7 @@ def broken_for_large(n):
     ("change", "complaint"),
     [
         ({"hints": ("one",)}, "two hints or more, from gentle to nearly told, got 1"),
+        ({"tolerance": {"float64": (0.0, 0.0)}}, "its tolerance for float64 is never used: its inputs are float32"),
         ({"wrong": {}}, "expected 3 wrong answers that people really give, got 0"),
         ({"solution": undocumented}, "must be a def with a docstring"),
         ({"solution": broken_for_large}, r"the solution does not pass with seed \d+: ✗ 05.9 wrong, because the result"),
