@@ -2,6 +2,7 @@
 
 from course_lib.loops.backprop import backprop
 from course_lib.loops.checkpoints import CheckpointError, Checkpoints
+from course_lib.loops.contrastive import clip_objective, contrastive_objective, simsiam_objective
 from course_lib.loops.early_stopping import EarlyStopping
 from course_lib.loops.ema import EMA
 from course_lib.loops.evaluation import evaluate, evaluating
@@ -37,6 +38,8 @@ __all__ = [
     "UpdateRatios",
     "backprop",
     "classification",
+    "clip_objective",
+    "contrastive_objective",
     "evaluate",
     "evaluating",
     "fingerprint",
@@ -49,6 +52,7 @@ __all__ = [
     "seed_all",
     "seeded",
     "sharpness_aware",
+    "simsiam_objective",
     "train",
     "write_tensorboard",
 ]

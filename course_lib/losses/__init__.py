@@ -2,6 +2,7 @@
 
 from course_lib.losses.binary_cross_entropy import binary_cross_entropy
 from course_lib.losses.calibration import expected_calibration_error
+from course_lib.losses.contrastive import barlow_twins, clip_loss, info_nce, nt_xent, simsiam, vicreg
 from course_lib.losses.conventions import Reduction
 from course_lib.losses.cross_entropy import cross_entropy
 from course_lib.losses.distillation import distillation
@@ -21,7 +22,9 @@ from course_lib.losses.uncertainty_weighting import UncertaintyWeighting
 __all__ = [
     "Reduction",
     "UncertaintyWeighting",
+    "barlow_twins",
     "binary_cross_entropy",
+    "clip_loss",
     "cross_entropy",
     "distillation",
     "entropy",
@@ -30,12 +33,16 @@ __all__ = [
     "gaussian_nll",
     "hinge",
     "huber",
+    "info_nce",
     "kl_divergence",
     "log_softmax",
     "log_sum_exp",
     "mae",
     "mse",
     "multiclass_hinge",
+    "nt_xent",
+    "simsiam",
     "softmax",
     "triplet",
+    "vicreg",
 ]

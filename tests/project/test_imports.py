@@ -8,6 +8,8 @@ MODULES = (
     "course_lib",
     "course_lib.collectives",
     "course_lib.data",
+    "course_lib.diffusion",
+    "course_lib.evaluation",
     "course_lib.loops",
     "course_lib.losses",
     "course_lib.ngrams",
@@ -23,6 +25,8 @@ MODULES = (
 HEAVY = (
     "IPython",
     "datasets",
+    "diffusers",
+    "gymnasium",
     "ipywidgets",
     "matplotlib",
     "pandas",
