@@ -101,11 +101,11 @@ class Card:
                 self.limits,
                 "\n## How it was made\n",
                 f"```\n{self.recipe}\n```\n",
-                *(f"- {name.replace('_', ' ')}: {_shown(value)}" for name, value in self.training.items()),
+                *(f"- {name.replace('_', ' ')}: {shown(value)}" for name, value in self.training.items()),
                 f"- seed: {self.seed}",
                 f"- versions: {', '.join(f'{name} {version}' for name, version in self.versions.items())}",
                 "\n## Architecture\n",
-                *(f"- {name.replace('_', ' ')}: {_shown(value)}" for name, value in self.architecture.items()),
+                *(f"- {name.replace('_', ' ')}: {shown(value)}" for name, value in self.architecture.items()),
                 "\n## Samples, not chosen",
                 *(f"\n```\n{sample}\n```" for sample in self.samples),
                 "\n## Files\n",
@@ -115,7 +115,8 @@ class Card:
         )
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Return a setting as people write it."""
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "default"}[value]
     if isinstance(value, int) and value >= 10_000:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,26 +13,31 @@ from safetensors.torch import save as to_bytes
 from course_lib.nn.transformer import Transformer, TransformerConfig
 from course_lib.tokenization import BPETokenizer
 from course_lib.zoo.card import Card
+from course_lib.zoo.files import (
+    CARD,
+    LANGUAGE_MODEL,
+    SHIPPED,
+    TOKENIZER,
+    WEIGHTS,
+    DamagedModel,
+    card_in,
+    checked,
+    digest,
+    names,
+    shipped,
+    without_card,
+    write_card,
+)
 from course_lib.zoo.pretrained import Pretrained
 
-WEIGHTS, TOKENIZER, CARD, PAGE = "weights.safetensors", "tokenizer.json", "card.json", "README.md"
-SHIPPED = Path(__file__).parent / "weights"
-
-
-class DamagedModel(RuntimeError):
-    """A model's files are not those that its card names; the message says which."""
-
-
-def names() -> list[str]:
-    """Return the names of the models that come with the course."""
-    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{CARD}"))
+__all__ = ["CARD", "SHIPPED", "TOKENIZER", "WEIGHTS", "DamagedModel", "load", "load_folder", "names", "save"]
 
 
 def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> Pretrained:
-    """Return one of the models that come with the course.
+    """Return one of the language models that come with the course.
 
     Args:
-        name: One of `names`, such as ``"python_text"``.
+        name: One of ``names("language model")``, such as ``"python_text"``.
         dtype: What to compute in. Weights are stored in bf16, so float32 holds them exactly.
         device: Where to put the model.
 
@@ -42,12 +45,10 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | torch.d
         A `Pretrained`, its model in evaluation mode: ``load("python_text").complete(["def"])``.
 
     Raises:
-        ValueError: If there is no such model; the message lists those there are.
+        ValueError: If there is no such model, or it is none of language; the message says what there is.
         DamagedModel: If a file is missing or not the one that was shipped.
     """
-    if name not in names():
-        raise ValueError(f"there is no model {name!r} in the zoo; there are: {', '.join(names()) or 'none'}.")
-    return load_folder(SHIPPED / name, dtype=dtype, device=device)
+    return load_folder(shipped(name, LANGUAGE_MODEL), dtype=dtype, device=device)
 
 
 def load_folder(
@@ -69,16 +70,13 @@ def load_folder(
     place = Path(folder)
     if not dtype.is_floating_point:
         raise ValueError(f"dtype must be a floating one, such as torch.float32, got {dtype}.")
-    if not (place / CARD).is_file():
-        raise ValueError(f"expected a model in {place}, found no {CARD} there.")
+    described = card_in(place)
     try:
-        card = Card.from_json(json.loads((place / CARD).read_bytes()))
-        if not (isinstance(card.files, dict) and all(isinstance(each, str) for each in card.files.values())):
-            raise ValueError(f"files must map names to hashes, got {card.files!r}.")
+        card = Card.from_json(described)
         config = TransformerConfig(**card.architecture)
     except (ValueError, TypeError) as error:
         raise DamagedModel(f"{place / CARD} is no model card: {error}") from error
-    content = {name: _checked(place / name, card.files) for name in (WEIGHTS, TOKENIZER)}
+    content = {name: checked(place / name, card.files) for name in (WEIGHTS, TOKENIZER)}
     try:
         tensors = load_tensors(content[WEIGHTS])
         tokenizer = BPETokenizer.load(place / TOKENIZER)
@@ -107,32 +105,10 @@ def save(folder: str | Path, pretrained: Pretrained, *, dtype: torch.dtype = tor
     """
     if not dtype.is_floating_point:
         raise ValueError(f"dtype must be a floating one, such as torch.bfloat16, got {dtype}.")
-    place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    (place / CARD).unlink(missing_ok=True)  # an old card must not vouch for new files
     weights = {name: weight.to("cpu", dtype) for name, weight in pretrained.model.state_dict().items()}
+    place = without_card(folder)
     (place / WEIGHTS).write_bytes(to_bytes(weights))
     pretrained.tokenizer.save(place / TOKENIZER)
-    hashes = {name: _digest((place / name).read_bytes()) for name in (WEIGHTS, TOKENIZER)}
-    card = replace(pretrained.card, files=hashes)
-    (place / PAGE).write_text(card.markdown(), encoding="utf-8", newline="\n")
-    (place / CARD).write_text(json.dumps(card.to_json(), indent=2) + "\n", encoding="utf-8", newline="\n")
+    card = replace(pretrained.card, files={name: digest(place / name) for name in (WEIGHTS, TOKENIZER)})
+    write_card(place, card.to_json(), card.markdown())
     return card
-
-
-def _checked(path: Path, files: dict[str, str]) -> bytes:
-    if path.name not in files:
-        raise DamagedModel(f"the card in {path.parent} names no {path.name}.")
-    if not path.is_file():
-        raise DamagedModel(f"{path} is missing: install the package again, or train the model by its card's recipe.")
-    content = path.read_bytes()
-    if (found := _digest(content)) != files[path.name]:
-        raise DamagedModel(
-            f"{path} is not the file its card names (SHA-256 {found[:12]}... instead of {files[path.name][:12]}...): "
-            "install the package again, or train the model by its card's recipe."
-        )
-    return content
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
