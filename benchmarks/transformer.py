@@ -182,23 +182,22 @@ def repeated(write: Callable[[], Tensor]) -> Iterator[Tensor]:
         yield write()
 
 
-def measure(loops: dict[str, Iterator[Tensor]], rounds: int, per_round: int) -> dict[str, list[tuple[float, float]]]:
-    """Return CPU and wall seconds a step for each loop and round; the loops take turns step by step."""
+def measure(loops: dict[str, Iterator[Tensor]], rounds: int, per_round: int) -> dict[str, list[float]]:
+    """Return the CPU seconds a step for each loop and round; the loops take turns step by step."""
     names = list(loops)
     for name in names:
         list(islice(loops[name], 2))  # compile, allocate
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    found: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(rounds):
-        seconds = {name: [0.0, 0.0] for name in names}
+        seconds = dict.fromkeys(names, 0.0)
         for step in range(per_round):
             for place in range(len(names)):
                 name = names[(place + step) % len(names)]
-                cpu, wall = time.process_time(), time.perf_counter()
+                started = time.process_time()
                 next(loops[name])
-                seconds[name][0] += time.process_time() - cpu
-                seconds[name][1] += time.perf_counter() - wall
+                seconds[name] += time.process_time() - started
         for name in names:
-            found[name].append((seconds[name][0] / per_round, seconds[name][1] / per_round))
+            found[name].append(seconds[name] / per_round)
     return found
 
 
@@ -206,14 +205,13 @@ def spread(numbers: list[float], digits: int = 0) -> str:
     return f"{statistics.median(numbers):,.{digits}f} ({min(numbers):,.{digits}f} to {max(numbers):,.{digits}f})"
 
 
-def show(title: str, tokens: int, found: dict[str, list[tuple[float, float]]]) -> None:
-    """Print tokens a second, by CPU time and by the clock, and the ratio of pairs by CPU time."""
+def show(title: str, tokens: int, found: dict[str, list[float]]) -> None:
+    """Print tokens a second of CPU time, and the ratio of pairs."""
     for name, seconds in found.items():
         peer = name.replace("ours", PEER)
-        ratios = [theirs[0] / mine[0] for mine, theirs in zip(seconds, found[peer], strict=True)]
-        cpu, wall = ([tokens / second[clock] for second in seconds] for clock in (0, 1))
+        ratios = [theirs / mine for mine, theirs in zip(seconds, found[peer], strict=True)]
         ratio = "" if name == peer else spread(ratios, 2)
-        print(f"| {title} | {name} | {spread(cpu)} | {spread(wall)} | {ratio} |", flush=True)
+        print(f"| {title} | {name} | {spread([tokens / second for second in seconds])} | {ratio} |", flush=True)
 
 
 def train_side_by_side(compiled: bool, rounds: int) -> None:
@@ -255,10 +253,8 @@ def main() -> None:
     for name, (title, run) in PARTS.items():
         if arguments.only in (None, name):
             print(f"\n**{title}**\n")
-            print(
-                "| model | implementation | tokens a second of CPU: median (range) | by the clock | ours over theirs |"
-            )
-            print("| --- | --- | ---: | ---: | ---: |", flush=True)
+            print("| model | implementation | tokens a second of CPU: median (range) | ours over theirs |")
+            print("| --- | --- | ---: | ---: |", flush=True)
             run(arguments.rounds)
 
 

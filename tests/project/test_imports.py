@@ -14,6 +14,7 @@ MODULES = (
     "course_lib.losses",
     "course_lib.ngrams",
     "course_lib.nn",
+    "course_lib.nn.adapters",
     "course_lib.nn.transformer",
     "course_lib.notebook",
     "course_lib.optim",
