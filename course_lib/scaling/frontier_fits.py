@@ -126,15 +126,19 @@ def envelope(curves: Sequence[TrainingCurve], *, num_budgets: int = 100) -> Enve
     """Return the lower envelope of curves over ``C = 6 N D``: Hoffmann's first approach.
 
     Losses are interpolated in the logarithm of the compute. Budgets at which the smallest or the largest size is best
-    are left out, as a better one may lie outside. Curves of one long schedule are too high everywhere but at
-    their end, where the rate has decayed: Hoffmann ran each size with four lengths of schedule for that reason.
+    are left out, as a better one may lie outside. So are budgets before a curve that is the lowest where it begins, and
+    budgets beyond one that is the lowest where it ends: there a size would win for want of another. (A curve that
+    begins or ends behind another costs nothing: small sizes are ahead first, and one that is passed stays behind.)
+    Curves of one long schedule are too high everywhere but at their end, where the rate has decayed: Hoffmann ran each
+    size with four lengths of schedule for that reason.
 
     Args:
         curves: Runs of at least three sizes.
         num_budgets: Logarithmically spaced budgets to look at.
 
     Raises:
-        ValueError: If there are fewer than three sizes, or no size between the smallest and the largest is ever best.
+        ValueError: If there are fewer than three sizes, or no size between the smallest and the largest is ever best
+            where the others can be compared with it.
 
     Reference: Hoffmann et al. 2022, "Training compute-optimal large language models", section 3.1,
     https://arxiv.org/abs/2203.15556
@@ -146,18 +150,28 @@ def envelope(curves: Sequence[TrainingCurve], *, num_budgets: int = 100) -> Enve
         raise ValueError(f"num_budgets must be at least 2, got {num_budgets}.")
     spent = [6 * curve.num_parameters * np.asarray(curve.num_tokens, dtype=np.float64) for curve in curves]
     budgets = np.geomspace(min(c[0] for c in spent), max(c[-1] for c in spent), num_budgets)
-    losses_RC = np.stack(
-        [
-            np.interp(np.log(budgets), np.log(c), np.asarray(curve.loss), left=np.inf, right=np.inf)
-            for c, curve in zip(spent, curves, strict=True)
-        ]
-    )
+    losses_RC = _losses_at(curves, spent, budgets)
     best = losses_RC.argmin(axis=0)
     lowest = losses_RC[best, np.arange(num_budgets)]
-    inner = np.isfinite(lowest) & (sizes[best] > sizes.min()) & (sizes[best] < sizes.max())
+    first, last = (
+        [float(c[end]) for i, c in enumerate(spent) if _losses_at(curves, spent, c[[end]])[:, 0].argmin() == i]
+        for end in (0, -1)
+    )
+    compared = np.isfinite(lowest) & (budgets >= max(first)) & (budgets <= min(last))
+    inner = compared & (sizes[best] > sizes.min()) & (sizes[best] < sizes.max())
     if not inner.any():
         raise ValueError("no size between the smallest and the largest is ever best: run more sizes, or longer.")
     return Envelope(budgets[inner], sizes[best][inner], lowest[inner])
+
+
+def _losses_at(curves: Sequence[TrainingCurve], spent: Sequence[Floats], budgets_C: Floats) -> Floats:
+    """Return a row a curve: its loss at each budget, infinite where it has not begun or has ended."""
+    return np.stack(
+        [
+            np.interp(np.log(budgets_C), np.log(c), np.asarray(curve.loss), left=np.inf, right=np.inf)
+            for c, curve in zip(spent, curves, strict=True)
+        ]
+    )
 
 
 def fit_frontier(flops: ArrayLike, num_parameters: ArrayLike) -> Frontier:

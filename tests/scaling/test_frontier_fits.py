@@ -76,6 +76,33 @@ def test_the_envelope_is_the_lowest_curve_and_leaves_the_edges_out():
         assert LAW.loss(n, c / 6 / n) <= everywhere.min() * (1 + 1e-3)
 
 
+def test_no_size_wins_for_want_of_another_that_has_not_begun_or_has_ended():
+    whole = envelope(curves(), num_budgets=60)
+    size = SIZES[len(SIZES) // 2]
+    won = whole.flops[whole.num_parameters == size]
+    place = next(i for i, curve in enumerate(curves()) if curve.num_parameters == size)
+    for keep, left in ((-1, whole.flops <= won[0]), (1, whole.flops >= won[-1])):
+        cut = curves()
+        tokens, loss = np.asarray(cut[place].num_tokens), np.asarray(cut[place].loss)
+        kept = keep * (6 * size * tokens - won.mean()) >= 0  # from the middle of its stretch on, or up to there
+        cut[place] = TrainingCurve(size, tokens[kept], loss[kept])
+        found = envelope(cut, num_budgets=60)
+        for c, lowest in zip(found.flops, found.loss, strict=True):
+            assert_allclose(lowest, LAW.loss(SIZES, c / 6 / SIZES).min(), rtol=1e-3)
+        assert set(found.flops) >= set(whole.flops[left])
+
+
+def test_a_curve_that_ends_or_begins_behind_others_takes_nothing_away():
+    whole, short = envelope(curves(), num_budgets=60), curves()
+    small, large = short[0], short[-1]
+    assert (small.num_parameters, large.num_parameters) == (SIZES[0], SIZES[-1])
+    short[0] = TrainingCurve(small.num_parameters, small.num_tokens[:-4], small.loss[:-4])
+    short[-1] = TrainingCurve(large.num_parameters, large.num_tokens[4:], large.loss[4:])
+    found = envelope(short, num_budgets=60)
+    assert_allclose(found.flops, whole.flops)
+    assert_allclose(found.num_parameters, whole.num_parameters)
+
+
 def test_both_approaches_and_the_closed_form_agree_on_the_exponent():
     law = ChinchillaLaw(1.8, 480.0, 2000.0, 0.34, 0.37)
     found = envelope(curves(law, np.geomspace(1e8, 1e10, 40)), num_budgets=200)
