@@ -18,6 +18,7 @@ MODULES = (
     "course_lib.nn.transformer",
     "course_lib.notebook",
     "course_lib.optim",
+    "course_lib.rl",
     "course_lib.scaling",
     "course_lib.study",
     "course_lib.tokenization",
