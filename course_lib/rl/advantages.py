@@ -19,10 +19,10 @@ def discounted_returns(rewards: Tensor, done: Tensor, *, gamma: float) -> Tensor
         gamma: Discount, from 0 to 1.
 
     Shape:
-        - rewards, output: ``(T, N)``; done: ``(T, N)``, bool
+        - rewards, output: ``(T, N)``, floating point; done: ``(T, N)``, bool
 
     Raises:
-        ValueError: If the shapes differ or ``gamma`` is out of range.
+        ValueError: If the shapes differ, rewards are integers, or ``gamma`` is out of range.
 
     Example:
         >>> rewards = torch.ones(4, 1)
@@ -77,7 +77,7 @@ def gae(
         the critic (the lambda-returns). Gradients flow through ``values``: detach them for a policy's loss.
 
     Raises:
-        ValueError: If the shapes differ, or ``gamma`` or ``lam`` is out of range.
+        ValueError: If the shapes differ, rewards are integers, or ``gamma`` or ``lam`` is out of range.
 
     Example:
         >>> one = torch.ones(2, 1)
@@ -112,6 +112,8 @@ def _check(**factors: float) -> None:
 def _check_shapes(rewards: Tensor, **others: Tensor) -> None:
     if rewards.ndim != 2 or len(rewards) < 1:
         raise ValueError(f"rewards must be (T, N) with at least one step, got {tuple(rewards.shape)}.")
+    if not rewards.is_floating_point():
+        raise ValueError(f"rewards must be floating point, got {rewards.dtype}: use rewards.float().")
     for name, value in others.items():
         if value.shape != rewards.shape:
             raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -85,7 +86,7 @@ def thompson_bernoulli(successes: float = 1.0, failures: float = 1.0) -> Strateg
         failures: Of the same.
 
     Raises:
-        ValueError: If either is not positive and finite.
+        ValueError: If either is not positive and finite; while playing, if rewards are not from 0 to 1.
 
     Example:
         >>> counts, sums = torch.tensor([[1000.0, 1000.0]]), torch.tensor([[200.0, 700.0]])
@@ -99,10 +100,11 @@ def thompson_bernoulli(successes: float = 1.0, failures: float = 1.0) -> Strateg
     check_positive("failures", failures)
 
     def strategy(counts: Tensor, sums: Tensor, generator: torch.Generator) -> Tensor:
-        concentrations = torch.stack([sums + successes, counts - sums + failures], -1)
-        # a Beta draw is the first part of a Dirichlet draw, and that takes a generator
-        draws: Tensor = torch._sample_dirichlet(concentrations, generator=generator)[..., 0]
-        return draws.argmax(1)
+        if bool(((sums < 0) | (sums > counts)).any()):
+            raise ValueError("thompson_bernoulli takes rewards of 0 or 1: use thompson_gaussian for others.")
+        seed = int(torch.randint(2**62, (), generator=generator))  # torch's own Beta takes no generator
+        draws = np.random.default_rng(seed).beta((sums + successes).numpy(), (counts - sums + failures).numpy())
+        return torch.from_numpy(draws).argmax(1)
 
     return strategy
 

@@ -69,7 +69,8 @@ class Collector:
             generator: What the policy draws from; without one it acts greedily.
 
         Raises:
-            ValueError: If ``length`` is less than 1.
+            ValueError: If ``length`` is less than 1, observations are no arrays, or the policy does not give one action
+                for each environment.
         """
         if length < 1:
             raise ValueError(f"a rollout needs at least 1 step, got length={length}.")
@@ -110,7 +111,8 @@ def play_episodes(
         A rollout as long as the longest episode; ``valid`` is False after an episode's end.
 
     Raises:
-        ValueError: If the environments reset themselves in another way than Gymnasium's default.
+        ValueError: If the environments reset themselves in another way than Gymnasium's default, observations are no
+            arrays, or the policy does not give one action for each environment.
 
     Example:
         >>> from course_lib.rl.environments import make_envs
@@ -134,8 +136,10 @@ class _Record:
     def __init__(
         self, envs: VectorEnv[Any, Any, Any], first: np.ndarray, generator: torch.Generator | None, device: torch.device
     ) -> None:
+        if not isinstance(first, np.ndarray):
+            raise ValueError(f"observations must be arrays, got {envs.single_observation_space}: wrap the environment.")
         self.envs, self.generator, self.device = envs, generator, device
-        self.observations = [np.asarray(first, dtype=np.float32)]
+        self.observations = [np.array(first, dtype=np.float32)]
         self.actions: list[Tensor] = []
         self.rest: list[tuple[np.ndarray, ...]] = []
 

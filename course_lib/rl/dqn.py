@@ -51,7 +51,7 @@ def dqn(
         rollout_length: Steps in each of them in a round.
         updates: Updates after each round.
         batch_size: Transitions drawn for an update.
-        warm_up: Environment steps before the first update.
+        warm_up: Environment steps before the first update; at most ``steps``.
         capacity: Transitions that are remembered.
         learning_rate: Of Adam.
         gamma: Discount.
@@ -87,6 +87,8 @@ def dqn(
             f"0 <= last_epsilon <= first_epsilon <= 1 and 0 < exploration <= 1 must hold, got {last_epsilon}, "
             f"{first_epsilon} and {exploration}."
         )
+    if not 0 <= warm_up <= steps:
+        raise ValueError(f"warm_up must lie from 0 to steps, or nothing is learnt, got {warm_up} of {steps}.")
     generator = torch.Generator(device).manual_seed(seed)
     envs = make_envs(env, num_envs, vectorization=vectorization)
     try:

@@ -67,8 +67,8 @@ def value_iteration(mdp: MDP, *, tolerance: float = 1e-10, max_sweeps: int = 100
         max_sweeps: Give up after so many.
 
     Raises:
-        ValueError: If ``tolerance`` is not above 0, or ``max_sweeps`` did not suffice (with gamma 1: can every state
-            reach an end, and does dawdling cost something?).
+        ValueError: If ``tolerance`` is not above 0, ``max_sweeps`` is less than 1, or that many did not suffice (with
+            gamma 1: can every state reach an end, and does dawdling cost something?).
 
     Example:
         >>> from course_lib.rl.gridworld import gridworld
@@ -78,8 +78,8 @@ def value_iteration(mdp: MDP, *, tolerance: float = 1e-10, max_sweeps: int = 100
 
     Reference: Bellman 1957, A Markovian decision process; Sutton and Barto 2018, section 4.4
     """
-    if not tolerance > 0:
-        raise ValueError(f"tolerance must be above 0, got {tolerance}.")
+    if not tolerance > 0 or max_sweeps < 1:
+        raise ValueError(f"tolerance must be above 0 and max_sweeps at least 1, got {tolerance} and {max_sweeps}.")
     change_allowed = tolerance if mdp.gamma in (0.0, 1.0) else tolerance * (1 - mdp.gamma) / mdp.gamma
     values = torch.zeros(mdp.num_states, dtype=torch.float64)
     for sweep in range(1, max_sweeps + 1):
@@ -119,14 +119,21 @@ def policy_values(mdp: MDP, policy: Tensor) -> Tensor:
     """
     chances = policy_probabilities(mdp, policy)
     chain = torch.einsum("sa,sat->st", chances, mdp.transitions)
+    if mdp.gamma == 1.0 and not bool(_reaches_an_end(chain, mdp.terminal).all()):
+        raise ValueError("under this policy some state never reaches an end, so with gamma 1 it has no value.")
     chain = chain * (~mdp.terminal).double()  # what happens after an end is worth nothing
     rewards = (chances * mdp.rewards).sum(1)
     system = torch.eye(mdp.num_states, dtype=torch.float64) - mdp.gamma * chain
-    values: Tensor
-    values, failed = torch.linalg.solve_ex(system, rewards)
-    if int(failed) != 0 or not bool(values.isfinite().all()):
-        raise ValueError("under this policy some state never reaches an end, so with gamma 1 it has no value.")
+    values: Tensor = torch.linalg.solve(system, rewards)
     return values
+
+
+def _reaches_an_end(chain: Tensor, terminal: Tensor) -> Tensor:
+    """From which states an end can be reached at all; rounding hides from the linear system that it cannot."""
+    reaches = terminal
+    for _ in range(len(terminal)):
+        reaches = reaches | ((chain > 0) & reaches).any(1)
+    return reaches
 
 
 def policy_probabilities(mdp: MDP, policy: Tensor) -> Tensor:

@@ -89,9 +89,9 @@ def sizes_of(envs: VectorEnv[Any, Any, Any]) -> Sizes:
         if done.start != 0:
             raise ValueError(f"actions must be counted from 0, got {done}: wrap the environment to shift them.")
         return Sizes(size, int(done.n), continuous=False)
-    if isinstance(done, Box) and len(done.shape) == 1:
+    if isinstance(done, Box) and len(done.shape) == 1 and np.issubdtype(done.dtype, np.floating):
         return Sizes(size, done.shape[0], continuous=True)
-    raise ValueError(f"actions must be Discrete or a vector (a Box with one axis), got {done}.")
+    raise ValueError(f"actions must be Discrete or a vector (a Box of floats with one axis), got {done}.")
 
 
 def to_env(actions: np.ndarray, envs: VectorEnv[Any, Any, Any]) -> np.ndarray:

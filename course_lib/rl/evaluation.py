@@ -52,7 +52,8 @@ def evaluate_policy(
         env: As for `make_envs`.
         episodes: How many, at least 2.
         seed: Episode ``i`` starts from the environment's ``reset(seed=seed + i)``.
-        greedy: Whether to take the best known action rather than one at random as in training.
+        greedy: Whether an `ActorCritic` takes its best known action rather than one at random as in training. (A
+            `QNetwork` and a function have one way to act, whatever is said here.)
 
     Raises:
         ValueError: If there are fewer than 2 episodes.

@@ -128,7 +128,7 @@ def dagger(
     to do. Here the pupil's own mistakes are in the data. The first round is the teacher's own episodes: plain cloning.
 
     Args:
-        expert: The teacher.
+        expert: The teacher; the pupil learns on its device.
         env: As for `make_envs`.
         rounds: How often data is added.
         steps: Updates after each round, of the same pupil.
@@ -143,7 +143,7 @@ def dagger(
         ``mean_return`` of the episodes played in that round, ``loss`` of its last update.
 
     Raises:
-        ValueError: If ``rounds`` is less than 1.
+        ValueError: If ``rounds`` or ``steps`` is less than 1, or the environment's spaces do not fit.
 
     Example:
         >>> def lean(seen):
@@ -155,12 +155,14 @@ def dagger(
     Reference: Ross, Gordon and Bagnell 2011, A reduction of imitation learning and structured prediction to no-regret
     online learning, algorithm 3.1 with beta 1 in the first round and 0 after it, https://arxiv.org/abs/1011.0686
     """
-    if rounds < 1:
-        raise ValueError(f"rounds must be at least 1, got {rounds}.")
+    for name, count in {"rounds": rounds, "steps": steps}.items():
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, got {count}.")
     envs = make_envs(env, 1)
-    generator = torch.Generator().manual_seed(seed)
-    pupil = actor_critic_for(envs, generator=generator)
-    envs.close()
+    try:
+        pupil = actor_critic_for(envs, generator=torch.Generator().manual_seed(seed)).to(device_of(expert))
+    finally:
+        envs.close()
     gathered: list[Transitions] = []
     rows: list[dict[str, float]] = []
     returns: list[float] = []

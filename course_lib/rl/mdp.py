@@ -86,7 +86,7 @@ def _check_distribution(name: str, probabilities: Tensor) -> None:
         probabilities.sum(-1), torch.ones((), dtype=torch.float64), rtol=0, atol=1e-9
     ):
         raise ValueError(
-            f"{name} must be probabilities that sum to 1 over the last axis (to 1e-9), got sums from "
-            f"{probabilities.sum(-1).min().item():.6g} to {probabilities.sum(-1).max().item():.6g} and a least one of "
-            f"{probabilities.min().item():.3g}."
+            f"{name} must be probabilities that sum to 1 over the last axis (to 1e-9: build them in float64), "
+            f"got sums from {probabilities.sum(-1).min().item():.10g} to {probabilities.sum(-1).max().item():.10g} "
+            f"and a least one of {probabilities.min().item():.3g}."
         )

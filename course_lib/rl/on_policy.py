@@ -49,8 +49,12 @@ def policy_batch(policy: ActorCritic, rollout: Rollout, *, gamma: float, lam: fl
 
 
 def normalised(advantages: Tensor) -> Tensor:
-    """Return ``advantages`` with mean 0 and standard deviation 1, or all 0 where they are equal."""
-    return (advantages - advantages.mean()) / (advantages.std(correction=0) + 1e-8)
+    """Return ``advantages`` with mean 0 and standard deviation 1; all 0 if they are equal, a single one as it is."""
+    if len(advantages) == 1:
+        return advantages
+    least, most = advantages.aminmax()
+    scaled = (advantages - advantages.mean()) / (advantages.std(correction=0) + 1e-8)
+    return scaled * (most > least)  # of equal ones the rounding of the mean would remain
 
 
 def minibatches(
@@ -63,7 +67,13 @@ def minibatches(
         batch_size: Rows in a part, about.
         generator: Of the order; on the batch's device.
         normalise: Whether advantages get mean 0 and deviation 1 in each part, in the whole batch, or not at all.
+
+    Raises:
+        ValueError: If ``batch_size`` is less than 1 or ``normalise`` is unknown.
     """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+    _check_normalise(normalise)
     rows = len(batch.advantages)
     if normalise == "rollout":
         batch = batch._replace(advantages=normalised(batch.advantages))
@@ -125,10 +135,14 @@ def check_schedule(
         raise ValueError(f"rollout_length must be at least 2, or a reset may be all there is, got {rollout_length}.")
     if batch_size < 2:
         raise ValueError(f"batch_size must be at least 2, got {batch_size}.")
-    if normalise is not None and normalise not in get_args(get_args(Normalise)[0]):
-        raise ValueError(f"normalise must be 'minibatch', 'rollout' or None, got {normalise!r}.")
+    _check_normalise(normalise)
     if target_kl is not None and not target_kl > 0:
         raise ValueError(f"target_kl must be above 0, got {target_kl}; 0.01 to 0.05 is usual.")
+
+
+def _check_normalise(normalise: Normalise) -> None:
+    if normalise is not None and normalise not in get_args(get_args(Normalise)[0]):
+        raise ValueError(f"normalise must be 'minibatch', 'rollout' or None, got {normalise!r}.")
 
 
 def _means(steps: list[Step]) -> dict[str, float]:

@@ -84,10 +84,16 @@ class ActorCritic(nn.Module):
         self.log_std = nn.Parameter(torch.zeros(num_actions)) if continuous else None
 
     def forward(self, observations: Tensor, actions: Tensor) -> Judged:
-        """Judge ``actions`` that were taken on ``observations``."""
+        """Judge ``actions`` that were taken on ``observations``.
+
+        Raises:
+            ValueError: If actions are vectors and have another shape.
+        """
         outputs = self.actor(observations)
         values = self.values(observations)
         if self.log_std is not None:
+            if actions.shape != outputs.shape:
+                raise ValueError(f"actions must be (B, A), here {tuple(outputs.shape)}, got {tuple(actions.shape)}.")
             log_std = self.log_std
             z = (actions - outputs) * torch.exp(-log_std)
             log_probs = (-0.5 * z.square() - log_std - 0.5 * math.log(2 * math.pi)).sum(-1)

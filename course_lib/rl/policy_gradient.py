@@ -54,7 +54,7 @@ def policy_gradient(*, value_coefficient: float = 0.0, entropy_coefficient: floa
         success and may rise while the policy improves. Metrics: ``policy_loss``, ``value_loss``, ``entropy``.
 
     Raises:
-        ValueError: If a coefficient is negative.
+        ValueError: If a coefficient is negative; when called, if a column of the batch is not one number for each row.
 
     Example:
         >>> import torch
@@ -73,6 +73,7 @@ def policy_gradient(*, value_coefficient: float = 0.0, entropy_coefficient: floa
     def objective(model: nn.Module, batch: Batch) -> Loss:
         batch = PolicyBatch(*batch)
         judged = model(batch.observations, batch.actions)
+        check_rows(judged.log_probs, batch)
         policy_loss = -(judged.log_probs * batch.advantages).sum()
         value_loss = (judged.values - batch.returns).square().sum()
         entropy = judged.entropy.sum()
@@ -81,6 +82,17 @@ def policy_gradient(*, value_coefficient: float = 0.0, entropy_coefficient: floa
         return Loss(total, len(batch.advantages), {name: value.detach() for name, value in metrics.items()})
 
     return objective
+
+
+def check_rows(log_probs: Tensor, batch: PolicyBatch) -> None:
+    """Refuse a batch whose columns would broadcast against the model's answers."""
+    for name in ("log_probs", "advantages", "returns", "values"):
+        column = getattr(batch, name)
+        if column.shape != log_probs.shape:
+            raise ValueError(
+                f"{name} must be one number for each row, {tuple(log_probs.shape)}, got {tuple(column.shape)}: "
+                "a wrong axis would broadcast."
+            )
 
 
 def check_coefficients(**coefficients: float) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.loops.loss import Batch, Loss, Objective
-from course_lib.rl.policy_gradient import PolicyBatch, check_coefficients
+from course_lib.rl.policy_gradient import PolicyBatch, check_coefficients, check_rows
 
 
 def clipped_surrogate(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, *, clip: float = 0.2) -> Tensor:
@@ -45,7 +45,9 @@ def clipped_surrogate(log_probs: Tensor, old_log_probs: Tensor, advantages: Tens
         )
     if not clip > 0:
         raise ValueError(f"clip must be above 0, got {clip}; 0.1 to 0.3 is usual.")
-    ratio = (log_probs - old_log_probs).exp()
+    log_ratio = log_probs - old_log_probs
+    # where it is clipped anyway it must not overflow: the gradient would be 0 times infinity
+    ratio = torch.where(advantages < 0, log_ratio, log_ratio.clamp(max=50.0)).exp()
     return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
 
 
@@ -100,7 +102,8 @@ def ppo_objective(
         ``value_loss``, ``entropy``, ``kl`` (see `approximate_kl`) and ``clip_fraction``, how many ratios are outside.
 
     Raises:
-        ValueError: If ``clip`` or ``value_clip`` is not above 0, or a coefficient negative.
+        ValueError: If ``clip`` or ``value_clip`` is not above 0, or a coefficient negative; when called, if a column of
+            the batch is not one number for each row.
 
     Example:
         >>> from course_lib.rl.policies import ActorCritic
@@ -120,6 +123,7 @@ def ppo_objective(
     def objective(model: nn.Module, batch: Batch) -> Loss:
         batch = PolicyBatch(*batch)
         judged = model(batch.observations, batch.actions)
+        check_rows(judged.log_probs, batch)
         policy_loss = clipped_surrogate(judged.log_probs, batch.log_probs, batch.advantages, clip=clip).sum()
         value_loss = _value_errors(judged.values, batch, value_clip).sum()
         entropy = judged.entropy.sum()

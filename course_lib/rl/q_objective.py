@@ -40,7 +40,7 @@ class QLearning(nn.Module):
         ``value`` (mean Q of the actions taken) and, if conservative, ``conservative_gap``.
 
     Raises:
-        ValueError: If a setting is out of range.
+        ValueError: If a setting is out of range; when called, if rewards or ends are not one for each row.
 
     Example:
         >>> network = nn.Linear(1, 2, bias=False)
@@ -80,6 +80,11 @@ class QLearning(nn.Module):
         batch = Transitions(*batch)
         values_BA = model(batch.observations)
         taken = _at(values_BA, batch.actions)
+        if not taken.shape == batch.rewards.shape == batch.terminated.shape:
+            raise ValueError(
+                f"rewards and terminated must be one for each row, {tuple(taken.shape)}, got "
+                f"{tuple(batch.rewards.shape)} and {tuple(batch.terminated.shape)}: a wrong axis would broadcast."
+            )
         errors = F.smooth_l1_loss(taken, self.targets(model, batch), reduction="sum")
         metrics = {"temporal_difference": errors.detach(), "value": taken.detach().sum()}
         if self.conservative == 0:

@@ -59,7 +59,7 @@ class ReplayBuffer:
         Raises:
             ValueError: If nothing has been added yet.
         """
-        if not self._columns:
+        if len(self) == 0:
             raise ValueError("the replay buffer is empty: add transitions first.")
         rows = torch.randint(len(self), (batch_size,), generator=generator, device=self._columns[0].device)
         return Transitions(*(column[rows] for column in self._columns))

@@ -143,5 +143,7 @@ def test_bad_input_is_named(steps):
         gae(rewards, values, next_values, terminated, truncated.float())
     with pytest.raises(ValueError, match=r"rewards must be \(T, N\) with at least one step, got \(40,\)"):
         discounted_returns(rewards[:, 0], terminated[:, 0], gamma=0.9)
+    with pytest.raises(ValueError, match=r"rewards must be floating point, got torch.int64: use rewards.float\(\)"):
+        discounted_returns(rewards.long(), terminated, gamma=0.9)  # its sums would be cut to whole numbers
     with pytest.raises(ValueError, match="gamma must lie"):
         discounted_returns(rewards, terminated, gamma=2.0)

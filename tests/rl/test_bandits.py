@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -86,6 +87,25 @@ def test_thompson_pulls_as_often_as_an_arm_is_believed_best(g):
     assert abs(first - 2 / 3) < 4 * math.sqrt(2 / 9 / 40_000)
 
 
+def test_thompson_draws_from_the_beta_posterior(g):
+    """Beta(4, 2) against an arm that is known to give 1/2: P(draw > 1/2) = 26/32, a binomial's tail."""
+    counts, sums = torch.tensor([[4.0, 1e12]]).expand(40_000, 2), torch.tensor([[3.0, 5e11]]).expand(40_000, 2)
+    first = thompson_bernoulli()(counts.double(), sums.double(), g).eq(0).double().mean()
+    assert abs(first - 26 / 32) < 4 * math.sqrt(26 / 32 * 6 / 32 / 40_000)
+
+
+@pytest.mark.parametrize("strategy", [epsilon_greedy(0.5), ucb1(), thompson_bernoulli(), thompson_gaussian()])
+def test_only_the_generator_decides(strategy, g):
+    bandit, state = Bandit(torch.tensor([0.4, 0.5, 0.6])), g.get_state()
+    before, numpys = torch.get_rng_state(), np.random.get_state()[1].copy()
+    one = play_bandit(bandit, strategy, num_pulls=30, num_runs=5, generator=g)
+    g.set_state(state)
+    again = play_bandit(bandit, strategy, num_pulls=30, num_runs=5, generator=g)
+    assert torch.equal(one.arms, again.arms)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert (np.random.get_state()[1] == numpys).all()
+
+
 def test_gaussian_thompson_has_the_posterior(g):
     """One arm: prior N(0, 4), 3 rewards of sum 6, noise variance 1. Posterior precision 3.25, mean 6 / 3.25."""
     counts, sums = torch.tensor([[3.0, 1e12]]).expand(40_000, 2), torch.tensor([[6.0, 1.5e12]]).expand(40_000, 2)
@@ -118,6 +138,8 @@ def test_bad_input_is_named(g):
             Bandit(torch.tensor(means), **options)
     with pytest.raises(ValueError, match="got 0 and 1"):
         play_bandit(Bandit(torch.tensor([0.5, 0.6])), ucb1(), num_pulls=0, generator=g)
+    with pytest.raises(ValueError, match="takes rewards of 0 or 1: use thompson_gaussian"):
+        thompson_bernoulli()(torch.ones(1, 2), torch.tensor([[0.5, -0.5]]), g)
     with pytest.raises(ValueError, match=r"epsilon must lie in \[0, 1\], got 2"):
         epsilon_greedy(2)
     for make, name in (

@@ -179,11 +179,24 @@ def test_continuous_actions_are_clipped_for_the_environment_only():
 
 
 def test_bad_input_is_named(scripted, two):
+    import gymnasium
     from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+    class DictObservations(gymnasium.ObservationWrapper):
+        def __init__(self, env):
+            super().__init__(env)
+            self.observation_space = gymnasium.spaces.Dict(a=env.observation_space)
+
+        def observation(self, observation):
+            return {"a": observation}
 
     same_step = SyncVectorEnv([scripted([(3, "terminated")])], autoreset_mode=AutoresetMode.SAME_STEP)
     for use in (lambda: Collector(same_step, seed=0), lambda: play_episodes(same_step, zeros)):
         with pytest.raises(ValueError, match="NEXT_STEP"):
+            use()
+    named = SyncVectorEnv([lambda: DictObservations(scripted([(3, "terminated")])())])
+    for use in (lambda: Collector(named, seed=0).collect(zeros, 1), lambda: play_episodes(named, zeros)):
+        with pytest.raises(ValueError, match=r"observations must be arrays, got Dict"):
             use()
     with pytest.raises(ValueError, match="length=0"):
         Collector(two, seed=0).collect(zeros, 0)

@@ -14,8 +14,11 @@ from course_lib.rl import (
     clone,
     dagger,
     demonstrations,
+    dqn,
     evaluate_policy,
     join_transitions,
+    ppo,
+    reinforce,
 )
 
 pytest.importorskip("gymnasium")
@@ -138,10 +141,34 @@ def test_evaluation_starts_from_the_seeds_it_names():
     assert result.standard_error == pytest.approx(float(result.returns.std()) / 3**0.5)
 
 
+@pytest.mark.parametrize("train", [ppo, reinforce, dqn, dagger])
+def test_environments_that_do_not_fit_are_closed(train):
+    import gymnasium
+
+    open_ones = set()
+
+    class Unfit(gymnasium.Env):
+        observation_space = gymnasium.spaces.Box(-1, 1, (2,))
+        action_space = gymnasium.spaces.MultiDiscrete([2, 2])
+
+        def __init__(self):
+            open_ones.add(self)
+
+        def close(self):
+            open_ones.discard(self)
+
+    arguments = ((zeros,), {"rounds": 1, "steps": 1}) if train is dagger else ((), {"steps": 2000})
+    with pytest.raises(ValueError, match="actions must be Discrete or a vector"):
+        train(*arguments[0], Unfit, seed=0, **arguments[1])
+    assert not open_ones
+
+
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="episodes must be at least 2"):
         evaluate_policy(zeros, "CartPole-v1", episodes=1)
     with pytest.raises(ValueError, match="num_envs must be at least 1, got 0"):
         demonstrations(zeros, "CartPole-v1", episodes=0, seed=0)
+    with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
+        dagger(lean, "CartPole-v1", rounds=1, steps=0, seed=0)
     with pytest.raises(ValueError, match="rounds must be at least 1, got 0"):
         dagger(lean, "CartPole-v1", rounds=0, steps=1, seed=0)

@@ -146,6 +146,19 @@ def test_an_episode_is_cut_off_without_a_value_lost():
     assert_close(learned.action_values[:2], torch.full((2, 4), 2.0).double(), rtol=0, atol=1e-3)  # 1 + 1/2 + 1/4 + ...
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_rounding_does_not_hide_that_a_policy_never_ends(seed):
+    """Four states among themselves for ever: in float64 the linear system is only nearly singular."""
+    transitions = torch.zeros(6, 1, 6).double()
+    transitions[:4, 0, :4] = torch.rand(4, 4, generator=torch.Generator().manual_seed(seed)).double().softmax(-1)
+    transitions[4:, 0, 5] = 1.0
+    parts = {"start": torch.eye(6)[0], "terminal": torch.arange(6) == 5}
+    with pytest.raises(ValueError, match="never reaches an end"):
+        policy_values(MDP(transitions, torch.ones(6, 1), gamma=1.0, **parts), torch.zeros(6).long())
+    endless = policy_values(MDP(transitions, torch.ones(6, 1), gamma=0.5, **parts), torch.zeros(6).long())
+    assert_close(endless, torch.tensor([2.0, 2, 2, 2, 1, 0]).double(), rtol=0, atol=1e-12)
+
+
 def test_bad_input_is_named(random_mdp):
     good = {"start": torch.eye(2)[0], "terminal": torch.zeros(2).bool(), "gamma": 0.9}
     table, rewards = torch.full((2, 3, 2), 0.5), torch.zeros(2, 3)
@@ -163,6 +176,8 @@ def test_bad_input_is_named(random_mdp):
     mdp = random_mdp(0)
     with pytest.raises(ValueError, match="tolerance must be above 0"):
         value_iteration(mdp, tolerance=0.0)
+    with pytest.raises(ValueError, match="max_sweeps at least 1, got 1e-10 and 0"):
+        value_iteration(mdp, max_sweeps=0)
     with pytest.raises(ValueError, match="after 3 sweeps"):
         value_iteration(mdp, max_sweeps=3)
     with pytest.raises(ValueError, match=r"values must be \(5,\)"):

@@ -105,3 +105,5 @@ def test_bad_input_is_named():
             make(4, 1)
     with pytest.raises(ValueError, match="num_actions=0"):
         ActorCritic(4, 0, continuous=True)
+    with pytest.raises(ValueError, match=r"actions must be \(B, A\), here \(5, 1\), got \(5,\)"):
+        ActorCritic(4, 1, continuous=True)(torch.zeros(5, 4), torch.zeros(5))

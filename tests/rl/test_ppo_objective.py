@@ -139,8 +139,12 @@ def test_gradcheck():
 def test_extreme_ratios():
     """A ratio too large for a float does no harm where it is clipped."""
     far = torch.tensor([200.0, -200.0])
-    losses = clipped_surrogate(far, -far, torch.tensor([1.0, 1.0]))
-    assert_close(losses, torch.tensor([-1.2, 0.0]))
+    for advantage, loss in ((1.0, -1.2), (0.0, 0.0)):
+        log_probs = far.clone().requires_grad_()
+        losses = clipped_surrogate(log_probs, -far, torch.full((2,), advantage))
+        assert_close(losses, torch.tensor([loss, 0.0]))
+        losses.sum().backward()
+        assert log_probs.grad.tolist() == [0.0, 0.0]
 
 
 def test_bad_input_is_named():
@@ -152,6 +156,12 @@ def test_bad_input_is_named():
     for wrong in ({"clip": -0.1}, {"value_clip": 0.0}):
         with pytest.raises(ValueError, match="must be above 0"):
             ppo_objective(**wrong)
+    model = ActorCritic(2, 3)
+    rows = PolicyBatch(torch.zeros(4, 2), torch.zeros(4).long(), *(torch.zeros(4) for _ in range(4)))
+    for objective in (ppo_objective(), policy_gradient()):
+        for name in ("log_probs", "advantages", "returns", "values"):
+            with pytest.raises(ValueError, match=rf"{name} must be one number for each row, \(4,\), got \(4, 1\)"):
+                objective(model, rows._replace(**{name: torch.zeros(4, 1)}))
     for name in ("value_coefficient", "entropy_coefficient"):
         with pytest.raises(ValueError, match=f"{name} must be 0 or more, got -1"):
             ppo_objective(**{name: -1.0})

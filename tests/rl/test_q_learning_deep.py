@@ -188,6 +188,18 @@ def test_bad_input_is_named():
         ReplayBuffer(0)
     with pytest.raises(ValueError, match="the replay buffer is empty"):
         ReplayBuffer(3).sample(2, generator=torch.Generator())
+    buffer = ReplayBuffer(3)
+    buffer.add(Transitions(*(torch.zeros(0) for _ in range(5))))
+    with pytest.raises(ValueError, match="the replay buffer is empty"):
+        buffer.sample(2, generator=torch.Generator())
+    good = Transitions(
+        torch.zeros(4, 2), torch.zeros(4).long(), torch.zeros(4), torch.zeros(4, 2), torch.zeros(4).bool()
+    )
+    for wrong in ({"rewards": torch.zeros(4, 1)}, {"terminated": torch.zeros(4, 1).bool()}):
+        with pytest.raises(ValueError, match=r"one for each row, \(4,\), got .*\(4, 1\).*would broadcast"):
+            QLearning(network)(network, good._replace(**wrong))
+    with pytest.raises(ValueError, match="warm_up must lie from 0 to steps, or nothing is learnt, got 1000 of 300"):
+        dqn("CartPole-v1", steps=300, seed=0)
     with pytest.raises(ValueError, match="updates must be at least 1, got 0"):
         dqn("CartPole-v1", steps=10, seed=0, updates=0)
     with pytest.raises(ValueError, match="0 <= last_epsilon <= first_epsilon <= 1"):

@@ -58,5 +58,7 @@ def test_bad_input_is_named(scripted):
         sizes_of(with_spaces(discrete(4), discrete(2)))
     with pytest.raises(ValueError, match="counted from 0"):
         sizes_of(with_spaces(box(4), discrete(2, start=1)))
+    with pytest.raises(ValueError, match="Box of floats with one axis"):
+        sizes_of(with_spaces(box(4), gymnasium.spaces.Box(0, 5, (2,), np.int64)))
     with pytest.raises(ValueError, match="Discrete or a vector"):
         sizes_of(with_spaces(box(4), box(2, 2)))
