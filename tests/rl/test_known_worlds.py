@@ -19,6 +19,16 @@ def test_value_iteration_agrees_with_the_linear_solution(random_mdp, seed, gamma
     assert_close(solution.action_values.max(1).values, exact, rtol=0, atol=1e-8)
 
 
+@pytest.mark.parametrize("gamma", [0.5, 0.9, 0.99])
+def test_the_tolerance_is_kept(gamma):
+    """A step that gives 1 for ever is worth 1 / (1 - gamma); stopped early, the error is just within what was asked."""
+    for_ever = MDP(
+        torch.ones(1, 1, 1), torch.ones(1, 1), start=torch.ones(1), terminal=torch.tensor([False]), gamma=gamma
+    )
+    error = 1 / (1 - gamma) - value_iteration(for_ever, tolerance=0.1).values.item()
+    assert gamma * 0.1 * 0.999 < error <= 0.1
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_no_policy_is_better(random_mdp, seed):
     """All 3^4 deterministic policies of four states that are not over: none beats the solution anywhere."""
