@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from course_lib.diffusion.forward import check_rows
 from course_lib.diffusion.predictions import Prediction, check_prediction, convert
 from course_lib.diffusion.schedules import NoiseSchedule
+from course_lib.nn.modes import evaluation_mode
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 """Called with ``(noisy, time)``, time ``(N,)`` from 0 to 1, returns a prediction of noisy's shape. A module is asked in
@@ -238,16 +239,9 @@ def asking(denoiser: Denoiser, start: Start, generator: torch.Generator | None) 
         check_rows(times, x=x, prediction=prediction)
         return prediction.to(torch.promote_types(prediction.dtype, torch.float32))
 
-    modules = list(denoiser.modules()) if isinstance(denoiser, nn.Module) else []
-    modes = [module.training for module in modules]
-    for module in modules:
-        module.training = False
-    try:
-        with torch.no_grad():
-            yield ask, noise.to(exact)
-    finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.training = mode
+    modules = [denoiser] if isinstance(denoiser, nn.Module) else []
+    with torch.no_grad(), evaluation_mode(*modules):
+        yield ask, noise.to(exact)
 
 
 def _check(schedule: NoiseSchedule, predict: Prediction, clip: float | None) -> None:

@@ -12,6 +12,7 @@ from course_lib.collectives import all_sum, world_size
 from course_lib.loops.loss import Batch, Objective, exact_dtype
 from course_lib.loops.precision import Precision, in_precision
 from course_lib.loops.random_state import unchanged_randomness
+from course_lib.nn.modes import evaluation_mode
 
 
 @contextmanager
@@ -35,15 +36,8 @@ def evaluating(model: nn.Module, *others: object, generators: Sequence[torch.Gen
         True
     """
     parts = [model, *(other for other in others if isinstance(other, nn.Module))]
-    modes = [(module, module.training) for part in parts for module in part.modules()]
-    with unchanged_randomness(generators), torch.no_grad():
-        for part in parts:
-            part.eval()
-        try:
-            yield model
-        finally:
-            for module, mode in modes:
-                module.training = mode
+    with unchanged_randomness(generators), torch.no_grad(), evaluation_mode(*parts):
+        yield model
 
 
 def evaluate(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import operator
 import reprlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from course_lib.nn.modes import evaluation_mode
 from course_lib.nn.transformer.cache import KVCache
 from course_lib.nn.transformer.model import Transformer
 from course_lib.nn.transformer.sampling import check_sampling, draw, sampling_distribution
@@ -110,7 +110,7 @@ def generate(
     cache = KVCache(model.config, capacity=tokens.shape[1] + max_new_tokens)
     running = torch.ones(num_rows, dtype=torch.bool, device=device)
     columns: list[tuple[Tensor, Tensor, Tensor]] = []
-    with _evaluating(model):
+    with evaluation_mode(model):
         for step in range(max_new_tokens):
             hidden = model.hidden_states(tokens, cache=cache, mask=mask, memory=memory, memory_mask=memory_mask)
             logits = model.logits(hidden[:, -1])
@@ -160,15 +160,3 @@ def _token_ids(name: str, tokens: Iterable[int]) -> list[int]:
         return [operator.index(token) for token in tokens]
     except TypeError as error:
         raise ValueError(f"{name} must be a list of token ids (whole numbers), got {reprlib.repr(tokens)}.") from error
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Switch dropout off, and give each module its mode back."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
