@@ -1,4 +1,4 @@
-"""What all tests share: two real processes that talk by gloo, and that can never hang the tests."""
+"""What all tests share: real processes that talk by gloo, and that can never hang the tests."""
 
 import time
 from datetime import timedelta
@@ -8,30 +8,35 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-WORLD = 2
-GROUP_SECONDS = 30  # a collective that one rank never joins ends with an error after this
-JOIN_SECONDS = 120
+GROUP_SECONDS = 120  # a collective that one rank never joins ends with an error after this
+JOIN_SECONDS = 250
 
 
-def _enter(rank, worker, store_path, arguments):
+def _enter(rank, worlds, worker, folder, arguments):
     torch.set_num_threads(1)
-    store = dist.FileStore(store_path, WORLD)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=WORLD, timeout=timedelta(seconds=GROUP_SECONDS))
-    try:
-        worker(rank, *arguments)
-    finally:
-        dist.destroy_process_group()
+    for world in worlds:
+        if rank >= world:
+            continue
+        store = dist.FileStore(f"{folder}/store_{world}", world)
+        timeout = timedelta(seconds=GROUP_SECONDS)
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=world, timeout=timeout)
+        try:
+            worker(rank, *arguments)
+        finally:
+            dist.destroy_process_group()
 
 
-@pytest.fixture
-def on_two_ranks(tmp_path):
-    """A function that runs ``worker(rank, *arguments)`` in two processes; an assertion failing there fails here."""
+def _on(worlds, folder):
+    """A function that runs ``worker(rank, *arguments)`` in worlds of those sizes; what fails there fails here.
+
+    The processes are started once for all worlds, because starting is what takes long.
+    """
 
     def run(worker, *arguments):
         context = mp.start_processes(
             _enter,
-            args=(worker, str(tmp_path / "store"), arguments),
-            nprocs=WORLD,
+            args=(worlds, worker, str(folder), arguments),
+            nprocs=max(worlds),
             join=False,
             start_method="spawn",
         )
@@ -44,3 +49,15 @@ def on_two_ranks(tmp_path):
                 process.kill()
 
     return run
+
+
+@pytest.fixture
+def on_two_ranks(tmp_path):
+    """A function that runs ``worker(rank, *arguments)`` in two processes."""
+    return _on((2,), tmp_path)
+
+
+@pytest.fixture
+def on_two_and_four_ranks(tmp_path):
+    """A function that runs ``worker(rank, *arguments)`` in two processes, then in four."""
+    return _on((2, 4), tmp_path)

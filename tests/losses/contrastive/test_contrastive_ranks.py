@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.testing import assert_close
 
-from course_lib.collectives import all_sum
+from course_lib.collectives import all_sum, world_size
 from course_lib.data import Batches
 from course_lib.loops import Run, clip_objective, contrastive_objective, simsiam_objective, train
 from course_lib.losses import barlow_twins, clip_loss, info_nce, nt_xent, vicreg
@@ -114,7 +114,8 @@ def trained():
     return record
 
 
-def worker(me, world, bare, updates):
+def worker(me, bare, updates):
+    world = world_size()
     check_bare(me, world, bare)
     assert_close(trained(), updates, **CLOSE)
     check_ddp(me, world, updates)
