@@ -65,9 +65,10 @@ def to_tiktoken(tokenizer: BPETokenizer, *, name: str) -> tiktoken.Encoding:
             f"to_tiktoken knows the patterns {', '.join(map(repr, NAMED))} and None, got {tokenizer.pattern!r}: "
             "tiktoken would drop text that the expression does not match."
         )
-    first_byte_id, first_new_id = len(tokenizer.special), len(tokenizer.special) + 256
-    ranks = {tokenizer.token_bytes(number): number for number in range(first_byte_id, tokenizer.vocab_size)}
+    first_byte_id = len(tokenizer.special_tokens)
+    first_new_id = first_byte_id + 256
     made_by = {pair: first_new_id + rank for rank, pair in enumerate(tokenizer.merges)}
+    ranks = {tokenizer.token_bytes(number): number for number in range(first_byte_id, first_new_id + len(made_by))}
     for token, number in ranks.items():
         if merge_piece([ranks[bytes([byte])] for byte in token], made_by) != (number,):
             raise ValueError(f"token {number}, {token!r}, is never made from its own bytes: tiktoken would make it.")

@@ -11,8 +11,8 @@ from .byte_alphabet import refuse_surrogates
 SpecialMode = Literal["refuse", "token", "text"]
 
 
-def check_special_tokens(names: Sequence[str]) -> None:
-    """Refuse names that cannot be special tokens.
+def check_special_tokens(names: Sequence[str], added: Sequence[str] = ()) -> None:
+    """Refuse names, and names of tokens added to them, that cannot be special tokens.
 
     Raises:
         ValueError: If a name is no text, is empty, is a single byte, or comes twice.
@@ -22,8 +22,10 @@ def check_special_tokens(names: Sequence[str]) -> None:
         Traceback (most recent call last):
         ValueError: special token '<|user|>' is given twice.
     """
-    if isinstance(names, str):
-        raise ValueError(f"special_tokens must be a sequence of names, got one string: write [{names!r}].")
+    for kind, given in (("special_tokens", names), ("added_tokens", added)):
+        if isinstance(given, str):
+            raise ValueError(f"{kind} must be a sequence of names, got one string: write [{given!r}].")
+    names = (*names, *added)
     for place, name in enumerate(names):
         if not isinstance(name, str) or not name:
             raise ValueError(f"a special token must be a text of one character or more, got {name!r}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from itertools import chain
 from os import PathLike
 from types import MappingProxyType
@@ -12,16 +13,11 @@ from typing import TYPE_CHECKING
 from . import exchange, files, stream
 from .byte_alphabet import refuse_surrogates
 from .decode import Errors, check_errors, join_bytes, stream_text
+from .files import Contents
 from .merge import Pair
 from .piece_cache import PieceCache
 from .pretokens import check_pattern, split_pieces
-from .special import (
-    SpecialMode,
-    check_special_mode,
-    check_special_tokens,
-    special_finder,
-    split_at_special,
-)
+from .special import SpecialMode, check_special_mode, check_special_tokens, special_finder, split_at_special
 from .vocabulary import checked_merges, tokens_by_id
 
 if TYPE_CHECKING:
@@ -33,11 +29,13 @@ class BPETokenizer:
     """Text to ids and back, by merges that `course_lib.tokenization.train_bpe` has learnt.
 
     Every text has ids, whatever its script, because every text is bytes and all 256 bytes are tokens; and decoding
-    gives back exactly the text. Ids: special tokens from 0 on, then the 256 bytes, then one id a merge.
+    gives back exactly the text. Ids: special tokens from 0 on, then the 256 bytes, then one id a merge, then special
+    tokens that were added later. ``special`` holds the ids of both kinds.
 
     Args:
         merges: Pairs of ids, in the order in which they were learnt.
         special_tokens: Names of the special tokens.
+        added_tokens: Names of further ones, numbered after all else; `with_special` adds some to a trained tokenizer.
         pattern: How text is cut into pieces, see `course_lib.tokenization.train_bpe`.
 
     Raises:
@@ -51,15 +49,23 @@ class BPETokenizer:
     """
 
     def __init__(
-        self, merges: Sequence[Pair], *, special_tokens: Sequence[str] = (), pattern: str | None = "gpt2"
+        self,
+        merges: Sequence[Pair],
+        *,
+        special_tokens: Sequence[str] = (),
+        added_tokens: Sequence[str] = (),
+        pattern: str | None = "gpt2",
     ) -> None:
-        check_special_tokens(special_tokens)
+        check_special_tokens(special_tokens, added_tokens)
         check_pattern(pattern)
         self.pattern = pattern
         self.merges = checked_merges(merges)
-        self.special: Mapping[str, int] = MappingProxyType({name: k for k, name in enumerate(special_tokens)})
-        self._finder = special_finder(special_tokens)
-        self._bytes = tokens_by_id(self.merges, special_tokens)
+        self.special_tokens, self.added_tokens = tuple(special_tokens), tuple(added_tokens)
+        self._bytes = tokens_by_id(self.merges, special_tokens, added_tokens)
+        names, num_added = self.special_tokens + self.added_tokens, len(added_tokens)
+        numbers = [*range(len(special_tokens)), *range(self.vocab_size - num_added, self.vocab_size)]
+        self.special: Mapping[str, int] = MappingProxyType(dict(zip(names, numbers, strict=True)))
+        self._finder = special_finder(names)
         made_by = {pair: len(special_tokens) + 256 + rank for rank, pair in enumerate(self.merges)}
         self._ids_of = PieceCache(made_by, first_byte_id=len(special_tokens))
 
@@ -80,13 +86,29 @@ class BPETokenizer:
     def __hash__(self) -> int:
         return hash(self.__getstate__())
 
-    def __getstate__(self) -> tuple[tuple[Pair, ...], tuple[str, ...], str | None]:
+    def __getstate__(self) -> Contents:
         """What makes it up, without the cache: pickles of equal tokenizers are equal, whatever they have encoded."""
-        return self.merges, tuple(self.special), self.pattern
+        return Contents(self.merges, self.special_tokens, self.added_tokens, self.pattern)
 
-    def __setstate__(self, state: tuple[tuple[Pair, ...], tuple[str, ...], str | None]) -> None:
-        merges, special_tokens, pattern = state
-        self.__init__(merges, special_tokens=special_tokens, pattern=pattern)  # type: ignore[misc]
+    def __setstate__(self, state: Contents) -> None:
+        self.__init__(**asdict(state))  # type: ignore[misc]
+
+    def with_special(self, names: Sequence[str]) -> BPETokenizer:
+        """Return a copy with further special tokens, such as a chat's marks, numbered after all ids there are.
+
+        No id changes its meaning, so a model needs new rows for them, and nothing else
+        (`course_lib.nn.transformer.grow_vocabulary`).
+
+        Raises:
+            ValueError: If a name is malformed, an ordinary token, or there already.
+
+        Example:
+            >>> BPETokenizer([(71, 72)]).with_special(["<|user|>"]).encode("<|user|>hi", special="token")
+            [257, 256]
+        """
+        check_special_tokens(names)
+        added = (*self.added_tokens, *names)
+        return BPETokenizer(self.merges, special_tokens=self.special_tokens, added_tokens=added, pattern=self.pattern)
 
     def token_bytes(self, token: int) -> bytes:
         """Return the bytes that an id stands for; for a special token those of its name.
@@ -244,7 +266,7 @@ class BPETokenizer:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the tokenizer to one JSON file; an older file is replaced at once or not at all."""
-        files.save(path, merges=self.merges, special_tokens=tuple(self.special), pattern=self.pattern)
+        files.save(path, self.__getstate__())
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> BPETokenizer:
@@ -256,7 +278,7 @@ class BPETokenizer:
         """
         contents = files.load(path)
         try:
-            return cls(contents.merges, special_tokens=contents.special_tokens, pattern=contents.pattern)
+            return cls(**asdict(contents))
         except ValueError as error:
             raise ValueError(f"{path} holds no valid tokenizer: {error}") from error
 

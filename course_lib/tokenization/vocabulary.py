@@ -29,8 +29,10 @@ def checked_merges(merges: Iterable[Sequence[int]]) -> tuple[Pair, ...]:
     return tuple(checked)
 
 
-def tokens_by_id(merges: Sequence[Pair], special_tokens: Sequence[str]) -> dict[int, bytes]:
-    """Return the bytes of every id: special tokens (their names), the 256 bytes, then what each merge makes.
+def tokens_by_id(
+    merges: Sequence[Pair], special_tokens: Sequence[str], added_tokens: Sequence[str] = ()
+) -> dict[int, bytes]:
+    """Return the bytes of every id: special tokens (their names), bytes, what each merge makes, added special tokens.
 
     Raises:
         ValueError: If a merge uses an id that is no byte and no earlier merge, makes a token that there is already
@@ -58,10 +60,11 @@ def tokens_by_id(merges: Sequence[Pair], special_tokens: Sequence[str]) -> dict[
         maker[token] = f"merge {rank}"
         tokens[len(tokens)] = token
     shown = {visible(token): token for token in maker}
-    for name in special_tokens:
+    for name in (*special_tokens, *added_tokens):
         if name in shown:
             raise ValueError(
                 f"special token {name!r} is also an ordinary token, made by {maker[shown[name]]}: choose a name that "
                 f"ordinary text does not hold, such as '<|{name}|>'."
             )
+    tokens.update(enumerate((name.encode("utf-8") for name in added_tokens), len(tokens)))
     return tokens

@@ -108,7 +108,11 @@ def test_other_files_are_refused(contents, message, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 2}, "has version 2 of the format, expected 1: a newer course_lib wrote it"),
+        ({"version": 3}, "has version 3 of the format, expected 1 or 2: a newer course_lib wrote it"),
+        ({"version": 2}, "lacks 'added_tokens'; it has 'format', 'version', 'pattern', 'special_tokens', 'merges'"),
+        ({"version": 2, "added_tokens": "<|user|>"}, "'added_tokens' is of the wrong kind, str"),
+        ({"version": 2, "added_tokens": ["<|end|>"]}, r"holds no valid tokenizer: special token '<\|end\|>' is given"),
+        ({"added_tokens": ["<|user|>"]}, "has unknown entries: 'added_tokens'"),
         ({"version": "left out"}, "has version None"),
         ({"merges": "left out"}, "lacks 'merges'; it has 'format', 'version', 'pattern', 'special_tokens'"),
         ({"merges": {}}, "'merges' is of the wrong kind, dict"),

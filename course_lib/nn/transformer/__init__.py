@@ -14,6 +14,7 @@ from course_lib.nn.transformer.model import Transformer
 from course_lib.nn.transformer.positions import rotary_frequencies, rotary_tables, rotate, sinusoidal_positions
 from course_lib.nn.transformer.presets import bert, gpt, llama
 from course_lib.nn.transformer.sampling import sampling_distribution
+from course_lib.nn.transformer.vocabulary import grow_vocabulary
 
 __all__ = [
     "Attention",
@@ -29,6 +30,7 @@ __all__ = [
     "bert",
     "generate",
     "gpt",
+    "grow_vocabulary",
     "llama",
     "rotary_frequencies",
     "rotary_tables",
