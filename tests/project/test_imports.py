@@ -6,6 +6,7 @@ import sys
 
 MODULES = (
     "course_lib",
+    "course_lib.alignment",
     "course_lib.collectives",
     "course_lib.data",
     "course_lib.diffusion",
@@ -38,6 +39,7 @@ HEAVY = (
     "tensorboard",
     "tokenizers",
     "transformers",
+    "trl",
 )
 PROBE = """
 import importlib, json, sys

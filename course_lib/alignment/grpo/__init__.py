@@ -1,0 +1,1 @@
+"""Group-relative policy optimisation, and rewards that a program can verify."""

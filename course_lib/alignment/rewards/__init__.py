@@ -1,0 +1,1 @@
+"""Reward models, how good they are, and choosing among completions by them."""

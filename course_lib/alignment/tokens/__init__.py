@@ -1,0 +1,1 @@
+"""Policy gradients over tokens: rollouts, the divergence from a reference, advantages, and PPO."""
