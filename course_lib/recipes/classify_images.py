@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -15,23 +13,42 @@ from torch import Tensor, nn
 
 from course_lib.data.augment import random_affine
 from course_lib.evaluation.generation import nearest_neighbours
-from course_lib.loops import CheckpointError, Loss, NonFiniteStep, Objective
+from course_lib.loops import Loss, Objective
 from course_lib.loops.loss import Batch
-from course_lib.loops.precision import Precision
+from course_lib.recipes.command_line import (
+    BatchSize,
+    Device,
+    Ema,
+    Every,
+    LearningRate,
+    Name,
+    Out,
+    Precision,
+    Progress,
+    Steps,
+    Warmup,
+    WeightDecay,
+    chosen_device,
+    new_app,
+    recipe_line,
+    run_app,
+    telling_interruption,
+)
 from course_lib.recipes.image_data import ImageData, Source, image_data
-from course_lib.recipes.image_training import ImageSettings, chosen_device, effort, train_images, versions
+from course_lib.recipes.run_parts import versions
+from course_lib.recipes.tensor_training import TensorSettings, effort, train_tensors
 from course_lib.zoo import Classifier, ImageCard, ImageNetwork, save_images
 
-_DEFAULT = ImageSettings()
+_DEFAULT = TensorSettings()
 _COMPARED = 1000  # held-out images that are looked up in training
 _LOOKED_UP = 5000  # training images that they are looked up in
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = new_app()
 
 
 def classify_images(
     data: ImageData,
-    settings: ImageSettings,
+    settings: TensorSettings,
     *,
     out: Path,
     name: str,
@@ -74,7 +91,7 @@ def classify_images(
     }
     network = ImageNetwork(**architecture, generator=torch.Generator().manual_seed(settings.seed)).to(place)
     augmenting = torch.Generator(place).manual_seed(settings.seed)
-    network = train_images(
+    network = train_tensors(
         network,
         augmented_classification(list(heads), generator=augmenting),
         data.train,
@@ -172,24 +189,24 @@ def _nearest(data: ImageData) -> dict[str, float]:
 )
 def command(
     data: Annotated[Source, typer.Option(help="Which images.")],
-    out: Annotated[Path, typer.Option(help="Folder for the run; made if it is not there.")],
+    out: Out,
     num_glyphs: Annotated[int, typer.Option(help="Of glyphs: how many to learn from.")] = 40_000,
-    steps: Annotated[int, typer.Option(help="Updates.")] = _DEFAULT.steps,
-    batch_size: Annotated[int, typer.Option(help="Images an update.")] = _DEFAULT.batch_size,
-    learning_rate: Annotated[float, typer.Option(help="The highest.")] = _DEFAULT.learning_rate,
-    warmup: Annotated[int, typer.Option(help="Updates to the highest learning rate.")] = _DEFAULT.warmup,
-    weight_decay: Annotated[float, typer.Option(help="On matrices and filters.")] = _DEFAULT.weight_decay,
-    ema: Annotated[float, typer.Option(help="Decay of averaged weights; 0: none.")] = _DEFAULT.ema,
-    precision: Annotated[Precision, typer.Option(help="Of the arithmetic.")] = _DEFAULT.precision,
+    steps: Steps = _DEFAULT.steps,
+    batch_size: BatchSize = _DEFAULT.batch_size,
+    learning_rate: LearningRate = _DEFAULT.learning_rate,
+    warmup: Warmup = _DEFAULT.warmup,
+    weight_decay: WeightDecay = _DEFAULT.weight_decay,
+    ema: Ema = _DEFAULT.ema,
+    precision: Precision = _DEFAULT.precision,
     feature_width: Annotated[int, typer.Option(help="Features of an image.")] = 64,
     seed: Annotated[int, typer.Option(help="Of weights, order and changes.")] = _DEFAULT.seed,
-    name: Annotated[str | None, typer.Option(help="For the card; by default that of OUT.")] = None,
-    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="auto: the fastest there is.")] = "auto",
-    every: Annotated[int | None, typer.Option(help="Updates between checkpoints.")] = None,
-    progress: Annotated[bool, typer.Option(help="Show a bar.")] = True,
+    name: Name = None,
+    device: Device = "auto",
+    every: Every = None,
+    progress: Progress = True,
 ) -> None:
     """Train a convolutional classifier on digits, on a part of MNIST, or on glyphs (characters and faces at once)."""
-    settings = ImageSettings(
+    settings = TensorSettings(
         steps=steps,
         batch_size=batch_size,
         learning_rate=learning_rate,
@@ -199,21 +216,18 @@ def command(
         precision=precision,
         seed=seed,
     )
-    try:
+    with telling_interruption("classify_images"):
         found = classify_images(
             image_data(data, num_glyphs=num_glyphs, seed=seed),
             settings,
             out=out,
             name=name or out.resolve().name,
-            recipe="python -m course_lib.recipes.classify_images " + shlex.join(sys.argv[1:]),
+            recipe=recipe_line("classify_images"),
             feature_width=feature_width,
             device=chosen_device(device),
             every=every,
             progress=progress,
         )
-    except KeyboardInterrupt as interrupted:
-        print(f"classify_images: {interrupted or 'interrupted before the first update.'}", file=sys.stderr)
-        raise
     for row, scores in found.card.scores.items():
         print(f"{row}: " + ", ".join(f"{question} {share:.4f}" for question, share in scores.items()))
     print(f"written to {out / 'model'}")
@@ -221,14 +235,7 @@ def command(
 
 def main() -> None:
     """Run the command. Exit codes: 0 done, 1 training failed, 2 a user's mistake, 130 interrupted."""
-    try:
-        app(prog_name="python -m course_lib.recipes.classify_images")
-    except (ValueError, PermissionError, NotADirectoryError) as error:
-        print(f"classify_images: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except (NonFiniteStep, CheckpointError) as error:
-        print(f"classify_images: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+    run_app(app, "classify_images")
 
 
 if __name__ == "__main__":

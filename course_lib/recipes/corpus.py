@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,6 +12,9 @@ from course_lib.data.text_files import SampleBy
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
+
+    from course_lib.zoo import Pretrained
+    from course_lib.zoo.card import Scores
 
 _FEW = 20  # with fewer documents than this the end of each is held out, rather than some of them
 _MOST_HELD_OUT = 5000  # documents; more make the estimate no better than it need be
@@ -35,6 +39,9 @@ class Corpus:
         prompts: Beginnings to write samples from; ``""`` is the beginning of a document.
         validation_nats: Minus the log probability of all of ``validation`` under the process that wrote it, where
             that is known: no model can have a smaller loss but by luck.
+        pattern: How the tokenizer cuts text into pieces, see `train_bpe`.
+        measure: Tells of the finished model how well it does what the text is to teach: how that was measured, in
+            words, and the scores, as a `Card` has them.
     """
 
     train: Dataset | IterableDataset
@@ -44,6 +51,8 @@ class Corpus:
     limits: str
     prompts: tuple[str, ...] = ("", "", "")
     validation_nats: float | None = None
+    pattern: str | None = "gpt2"
+    measure: Callable[[Pretrained], tuple[str, Scores]] | None = None
 
 
 def from_python(kind: Literal["all", "docs", "docstrings", "code"] = "all", *, max_bytes: int | None = None) -> Corpus:

@@ -8,11 +8,10 @@ from torch import Tensor
 from course_lib.evaluation.generation import frechet_distance, frechet_floor, nearest_neighbours, precision_recall
 from course_lib.recipes.image_data import ImageData
 from course_lib.zoo import Classifier, ImageGenerator
+from course_lib.zoo.card import Scores
 
 _LOOKED_UP = 10_000  # training images among which the nearest is sought
 _NUM_LOOKED_UP = 200  # samples that are looked up
-
-Scores = dict[str, dict[str, float]]
 
 
 def judged(generator: ImageGenerator, judge: Classifier, data: ImageData, *, num: int) -> tuple[str, Scores]:

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import math
-import shlex
-import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 import typer
 
-from course_lib.loops import CheckpointError, NonFiniteStep
 from course_lib.loops.precision import DTYPES, Precision
 from course_lib.recipes import corpus as corpora
+from course_lib.recipes.command_line import (
+    DeviceName,
+    chosen_device,
+    new_app,
+    recipe_line,
+    run_app,
+    telling_interruption,
+)
 from course_lib.recipes.corpus import Corpus
 from course_lib.recipes.pretraining import pretrain
 from course_lib.recipes.report import Place
 from course_lib.recipes.settings import Architecture, Schedule, Settings
+from course_lib.recipes.sums_corpus import from_sums
 from course_lib.scaling import chip_of, measured_peak
 
-_TEXT, _MODEL, _TRAINING, _RUN = "Text (one of four)", "Model", "Training", "Run"
+_TEXT, _MODEL, _TRAINING, _RUN = "Text (one of five)", "Model", "Training", "Run"
 _DEFAULT = Settings()
 _HELD_OUT = 0.05
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = new_app()
 
 
 def _option(name: str, help_: str, panel: str) -> Any:
@@ -44,12 +50,16 @@ def command(
     hub: Annotated[str | None, _option("--hub", "A data set of the Hugging Face hub, owner/name.", _TEXT)] = None,
     python_text: Annotated[bool, _option("--python-text", "The running Python's own text.", _TEXT)] = False,
     tales: Annotated[int | None, _option("--tales", "This many made-up stories.", _TEXT)] = None,
+    sums: Annotated[int | None, _option("--sums", "This many made-up sums with their answers.", _TEXT)] = None,
     text_column: Annotated[
         str | None, _option("--text-column", "For tables and the hub: where the text is; by default text.", _TEXT)
     ] = None,
     hub_config: Annotated[str | None, _option("--hub-config", "For the hub: which configuration.", _TEXT)] = None,
     stream: Annotated[bool, _option("--stream", "Read --text or --hub while training.", _TEXT)] = False,
     max_bytes: Annotated[int | None, _option("--max-bytes", "Of --python-text: learn from so much.", _TEXT)] = None,
+    digits: Annotated[int | None, _option("--digits", "Of --sums: the most of a number; 2.", _TEXT)] = None,
+    operations: Annotated[str | None, _option("--operations", "Of --sums: some of + - *; +.", _TEXT)] = None,
+    worked: Annotated[float | None, _option("--worked", "Of --sums: share that show their work; 0.5.", _TEXT)] = None,
     held_out: Annotated[
         float | None, _option("--held-out", "Share of --text or --hub to validate on; by default 0.05.", _TEXT)
     ] = None,
@@ -77,9 +87,7 @@ def command(
     compiled: Annotated[bool, _option("--compile", "Compile the model.", _TRAINING)] = _DEFAULT.compiled,
     seed: Annotated[int, _option("--seed", "Of weights, order, split, samples.", _TRAINING)] = _DEFAULT.seed,
     name: Annotated[str | None, _option("--name", "For the card; by default that of OUT.", _RUN)] = None,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda", "mps"], _option("--device", "auto: CUDA, else Apple's MPS, else CPU.", _RUN)
-    ] = "auto",
+    device: Annotated[DeviceName, _option("--device", "auto: CUDA, else Apple's MPS, else CPU.", _RUN)] = "auto",
     peak: Annotated[
         float | None, _option("--peak-tflops", "Of the device, for MFU; by default data sheet or measured.", _RUN)
     ] = None,
@@ -113,11 +121,11 @@ def command(
         compiled=compiled,
         seed=seed,
     )
-    chosen = _device(device)
+    chosen = chosen_device(device)
     if peak is not None and not 0 < peak < math.inf:
         raise ValueError(f"--peak-tflops must be positive and finite, got {peak}.")
-    if [text is not None, hub is not None, python_text, tales is not None].count(True) != 1:
-        raise ValueError("say where the text comes from, by one of --text, --hub, --python-text and --tales.")
+    if [text is not None, hub is not None, python_text, tales is not None, sums is not None].count(True) != 1:
+        raise ValueError("say where the text comes from, by one of --text, --hub, --python-text, --tales and --sums.")
     own = text is not None or hub is not None
     for option, given, of, applies in (
         ("--stream", stream, "--text and --hub", own),
@@ -125,6 +133,9 @@ def command(
         ("--text-column", text_column is not None, "--text and --hub", own),
         ("--hub-config", hub_config is not None, "--hub", hub is not None),
         ("--max-bytes", max_bytes is not None, "--python-text", python_text),
+        ("--digits", digits is not None, "--sums", sums is not None),
+        ("--operations", operations is not None, "--sums", sums is not None),
+        ("--worked", worked is not None, "--sums", sums is not None),
     ):
         if given and not applies:
             raise ValueError(f"{option} is for {of}: leave it out.")
@@ -149,15 +160,15 @@ def command(
         )
     elif python_text:
         corpus = corpora.from_python(max_bytes=max_bytes)
-    else:
-        assert tales is not None
+    elif tales is not None:
         corpus = corpora.from_tales(tales, seed=seed)
-    recipe = "python -m course_lib.recipes.pretrain " + shlex.join(sys.argv[1:])
-    try:
-        card = pretrain(corpus, settings, place, name=name or out.resolve().name, recipe=recipe).card
-    except KeyboardInterrupt as interrupted:
-        print(f"pretrain: {interrupted or 'interrupted before the first update.'}", file=sys.stderr)
-        raise
+    else:
+        assert sums is not None
+        asked: dict[str, Any] = {"digits": digits, "operations": operations, "worked_share": worked}
+        corpus = from_sums(sums, seed=seed, **{name: value for name, value in asked.items() if value is not None})
+    with telling_interruption("pretrain"):
+        named = name or out.resolve().name
+        card = pretrain(corpus, settings, place, name=named, recipe=recipe_line("pretrain")).card
     for sample in card.samples:
         print(f"{sample}\n{'-' * 60}")
     for label, score in {"model": card.validation, **card.baselines}.items():
@@ -166,16 +177,6 @@ def command(
         rate, share = card.training["tokens_per_second"], float(card.training["model_flops_utilisation"])
         print(f"{rate:,} tokens a second, MFU {share:.1%} of {peak_flops / 1e12:.3g} TFLOP/s")
     print(f"written to {out / 'model'}")
-
-
-def _device(wanted: str) -> torch.device:
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    if (wanted == "cuda" and not torch.cuda.is_available()) or (
-        wanted == "mps" and not torch.backends.mps.is_available()
-    ):
-        raise ValueError(f"this PyTorch finds no {wanted} device here: take --device cpu, or install another build.")
-    return torch.device(wanted)
 
 
 def _peak(device: torch.device, precision: Precision) -> float:
@@ -190,14 +191,7 @@ def _peak(device: torch.device, precision: Precision) -> float:
 
 def main() -> None:
     """Run the command. Exit codes: 0 done, 1 training failed, 2 a user's mistake, 130 interrupted."""
-    try:
-        app(prog_name="python -m course_lib.recipes.pretrain")
-    except (ValueError, ConnectionError, FileNotFoundError, PermissionError, NotADirectoryError) as error:
-        print(f"pretrain: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except (NonFiniteStep, CheckpointError) as error:
-        print(f"pretrain: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+    run_app(app, "pretrain")
 
 
 if __name__ == "__main__":

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from course_lib.collectives import world_size
 from course_lib.data import Batches
 from course_lib.loops import EMA, Checkpoints, Run, fit, seed_all
 from course_lib.nn.transformer import Transformer
 from course_lib.recipes.corpus import Corpus
 from course_lib.recipes.report import Place, card_of, objective
+from course_lib.recipes.run_parts import check_one_process, round_to_bf16, where_it_goes_on
 from course_lib.recipes.settings import Settings
 from course_lib.recipes.speed_log import SpeedLog
 from course_lib.recipes.tokens import tokenise, tokenizer_for
 from course_lib.scaling import flops_per_token
 from course_lib.zoo import Pretrained, save
+from course_lib.zoo.files import digest
 
 _WATCHED_WINDOWS = 128  # of validation are looked at during training, all of it at the end
 _SAMPLE_TOKENS = 160
@@ -46,8 +45,7 @@ def pretrain(corpus: Corpus, settings: Settings, place: Place, *, name: str, rec
         NonFiniteStep: If an update was not finite.
         KeyboardInterrupt: If training was interrupted; the message says where the same call will go on.
     """
-    if world_size() > 1:
-        raise ValueError("this recipe runs in one process: start it with python, not with torchrun.")
+    check_one_process()
     place.out.mkdir(parents=True, exist_ok=True)
     tokenizer = tokenizer_for(corpus, place.out / "tokenizer.json", vocab_size=settings.vocab_size)
     asked, settings = settings, replace(settings, vocab_size=tokenizer.vocab_size)  # a short text has fewer pairs
@@ -57,7 +55,7 @@ def pretrain(corpus: Corpus, settings: Settings, place: Place, *, name: str, rec
     run = _run(model, settings, place.device)
     log = SpeedLog(
         place.out / "log.jsonl",
-        settings=asdict(asked) | {"data": tokens.digest(), "tokenizer": _digest(place.out / "tokenizer.json")},
+        settings=asdict(asked) | {"data": tokens.digest(), "tokenizer": digest(place.out / "tokenizer.json")},
         run=run,
         tokens_per_step=settings.tokens_per_step,
         flops_per_token=flops_per_token(settings.config()),
@@ -77,15 +75,17 @@ def pretrain(corpus: Corpus, settings: Settings, place: Place, *, name: str, rec
             progress=place.progress,
         )
     if run.index < settings.steps:
-        raise KeyboardInterrupt(_where_it_goes_on(checkpoints, run.index, settings.steps))
+        raise KeyboardInterrupt(where_it_goes_on(checkpoints, run.index, settings.steps))
     trained = model if run.ema is None else run.ema.model
     assert isinstance(trained, Transformer)
-    _round(trained)
+    round_to_bf16(trained)
     card = card_of(corpus, tokens, settings, place, trained, name=name, recipe=recipe)
     pretrained = Pretrained(trained.eval(), tokenizer, card)
-    samples = pretrained.complete(corpus.prompts, max_new_tokens=min(_SAMPLE_TOKENS, settings.context_length // 2))
+    room = settings.context_length - 1 - max(len(tokenizer.encode(prompt)) for prompt in corpus.prompts)
+    samples = pretrained.complete(corpus.prompts, max_new_tokens=min(_SAMPLE_TOKENS, room))
     texts = [prompt + rest for prompt, rest in zip(corpus.prompts, samples, strict=True)]
-    pretrained = replace(pretrained, card=replace(card, samples=texts))
+    measured, scores = ("", {}) if corpus.measure is None else corpus.measure(pretrained)
+    pretrained = replace(pretrained, card=replace(card, samples=texts, measured=measured, scores=scores))
     return replace(pretrained, card=save(place.out / "model", pretrained))
 
 
@@ -101,15 +101,6 @@ def _run(model: Transformer, settings: Settings, device: torch.device) -> Run:
     )
 
 
-def _where_it_goes_on(checkpoints: Checkpoints, made: int, steps: int) -> str:
-    """Updates since the newest checkpoint are lost: whoever interrupts may do so in the middle of one."""
-    newest = checkpoints.newest()
-    if newest is None:
-        return f"interrupted after {made} of {steps} updates, before the first checkpoint: a rerun begins anew."
-    step = int(newest.name.rpartition("_")[2])
-    return f"interrupted after {made} of {steps} updates: a rerun goes on from the checkpoint at update {step}."
-
-
 def _watched(validation: tuple[Tensor, Tensor], batch_size: int) -> Batches:
     """Windows from all over the text held out, in batches of one size, so that nothing is compiled for a rest."""
     x, y = validation
@@ -117,14 +108,3 @@ def _watched(validation: tuple[Tensor, Tensor], batch_size: int) -> Batches:
     num = max(num // batch_size * batch_size, min(num, batch_size))
     rows = torch.linspace(0, len(x) - 1, num).long()
     return Batches((x[rows], y[rows]), batch_size=batch_size, seed=0, shuffle=False, epochs=1)
-
-
-def _round(model: Transformer) -> None:
-    """Round the weights to bf16, in place: what is measured from here on is what is written."""
-    with torch.no_grad():
-        for weight in model.state_dict().values():
-            weight.copy_(weight.to(torch.bfloat16))
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

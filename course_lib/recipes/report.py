@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import platform
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
@@ -18,6 +16,7 @@ from course_lib.loops.loss import Batch
 from course_lib.ngrams import KneserNey
 from course_lib.nn.transformer import Transformer, TransformerConfig
 from course_lib.recipes.corpus import Corpus
+from course_lib.recipes.run_parts import check_folder, versions, where_it_ran
 from course_lib.recipes.settings import Settings
 from course_lib.recipes.tokens import Tokens
 from course_lib.scaling import flops_per_token, mfu
@@ -52,8 +51,7 @@ class Place:
     progress: bool = True
 
     def __post_init__(self) -> None:
-        if file := next((path for path in (self.out, *self.out.parents) if path.is_file()), None):
-            raise ValueError(f"out must be a folder, but {file} is a file: take another name.")
+        check_folder(self.out)
         if not 0 < self.peak_flops_per_second < math.inf:
             raise ValueError(f"peak_flops_per_second must be positive and finite, got {self.peak_flops_per_second}.")
         for name in ("num_workers", "every"):
@@ -110,8 +108,7 @@ def card_of(
         recipe=recipe,
         seed=settings.seed,
         training=_effort(tokens, num_seen, settings.config(), place) | chosen,
-        versions={"python": platform.python_version()}
-        | {package: version(package) for package in ("course-lib", "torch", "numpy", "datasets")},
+        versions=versions("datasets"),
         validation=scored(loss) | {"num_tokens": len(held_out), "num_bytes": tokens.num_validation_bytes},
         baselines=baselines,
     )
@@ -119,16 +116,11 @@ def card_of(
 
 def _effort(tokens: Tokens, num_seen: int, config: TransformerConfig, place: Place) -> dict[str, float | int | str]:
     """How much was learnt from, and what it took, from the log."""
-    rows = read_log(place.out / "log.jsonl").rows
     found: dict[str, float | int | str] = {"tokens_seen": num_seen}
     if tokens.num_train is not None:
         found |= {"tokens_to_learn_from": tokens.num_train, "epochs": round(num_seen / tokens.num_train, 2)}
-    on_gpu = place.device.type == "cuda"
-    found["device"] = torch.cuda.get_device_name(place.device) if on_gpu else place.device.type
-    if place.device.type == "cpu":
-        found["threads"] = torch.get_num_threads()
-    found["wall_seconds"] = round(rows[-1]["wall_seconds"])
-    speeds = [row["tokens_per_second"] for row in rows if "tokens_per_second" in row]
+    found |= where_it_ran(place.out, place.device)
+    speeds = [row["tokens_per_second"] for row in read_log(place.out / "log.jsonl").rows if "tokens_per_second" in row]
     if speeds:
         peak, speed = place.peak_flops_per_second, median(speeds)
         utilisation = mfu(flops_per_token=flops_per_token(config), tokens_per_second=speed, peak_flops_per_second=peak)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Literal, get_args
 
 import torch
@@ -12,6 +12,7 @@ from torch import nn
 from course_lib.loops.precision import Precision, check_precision
 from course_lib.nn.transformer import TransformerConfig, gpt, llama
 from course_lib.optim import schedules
+from course_lib.recipes.run_parts import adamw, check_updates
 
 Architecture = Literal["llama", "gpt"]
 Schedule = Literal["cosine", "wsd", "constant"]
@@ -85,30 +86,28 @@ class Settings:
         for name in _WHOLE:
             if type(value := getattr(self, name)) is not int and (value is not None or name != "num_kv_heads"):
                 raise ValueError(f"{name} must be a whole number, got {value!r}.")
-        for name in ("batch_size", "accumulate", "steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        if self.accumulate < 1:
+            raise ValueError(f"accumulate must be at least 1, got {self.accumulate}.")
         if self.vocab_size < _LEAST_VOCABULARY:
             raise ValueError(
                 f"vocab_size must be at least {_LEAST_VOCABULARY}, 256 bytes and the end of a text, "
                 f"got {self.vocab_size}."
             )
-        if not 0 <= self.warmup < self.steps:
-            raise ValueError(f"warmup must be at least 0 and less than steps ({self.steps}), got {self.warmup}.")
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise ValueError(f"learning_rate must be positive and finite, got {self.learning_rate}.")
-        if not 0 <= self.weight_decay < math.inf:
-            raise ValueError(f"weight_decay must be finite and at least 0, got {self.weight_decay}.")
+        check_updates(
+            steps=self.steps,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            warmup=self.warmup,
+            weight_decay=self.weight_decay,
+            ema=self.ema,
+            seed=self.seed,
+        )
         if not self.max_grad_norm > 0:
             raise ValueError(f"max_grad_norm must be positive (inf for no limit), got {self.max_grad_norm}.")
-        if not 0 <= self.z_loss < math.inf:
+        if not 0 <= self.z_loss < inf:
             raise ValueError(f"z_loss must be finite and at least 0, got {self.z_loss}.")
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"ema must be at least 0 and less than 1, got {self.ema}.")
         if not 0 <= self.beta2 < 1:
             raise ValueError(f"beta2 must be at least 0 and less than 1, got {self.beta2}.")
-        if self.seed < 0:
-            raise ValueError(f"seed must be 0 or more, got {self.seed}.")
         for name, kind in (("architecture", Architecture), ("schedule", Schedule)):
             if getattr(self, name) not in get_args(kind):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, got {getattr(self, name)!r}.")
@@ -135,13 +134,7 @@ class Settings:
 
     def optimizer(self, model: nn.Module) -> torch.optim.AdamW:
         """Return AdamW over ``model``, with decay on its matrices only."""
-        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        groups = [
-            {"params": [each for each in parameters if each.ndim >= 2], "weight_decay": self.weight_decay},
-            {"params": [each for each in parameters if each.ndim < 2], "weight_decay": 0.0},
-        ]
-        groups = [group for group in groups if group["params"]]
-        return torch.optim.AdamW(groups, lr=self.learning_rate, betas=(0.9, self.beta2), fused=True)
+        return adamw(model, learning_rate=self.learning_rate, weight_decay=self.weight_decay, beta2=self.beta2)
 
     def rates(self, step: int) -> float:
         """Return the share of the highest learning rate at ``step``, 0 for the first."""

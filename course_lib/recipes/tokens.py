@@ -78,7 +78,9 @@ def tokenizer_for(corpus: Corpus, path: Path, *, vocab_size: int) -> BPETokenize
     if path.exists():
         return BPETokenizer.load(path)
     texts = (row["text"] for row in corpus.train)
-    tokenizer = train_bpe(_beginning(texts), vocab_size=vocab_size, special_tokens=[END_OF_TEXT])
+    tokenizer = train_bpe(
+        _beginning(texts), vocab_size=vocab_size, special_tokens=[END_OF_TEXT], pattern=corpus.pattern
+    )
     unfinished = path.with_name(f".{path.name}.saving")  # a kill while saving must not leave half a tokenizer
     tokenizer.save(unfinished)
     os.replace(unfinished, path)

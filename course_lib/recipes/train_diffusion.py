@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 import typer
 
 from course_lib.diffusion import flow_matching
-from course_lib.loops import CheckpointError, NonFiniteStep
-from course_lib.loops.precision import Precision
 from course_lib.nn.unet import UNet
+from course_lib.recipes.command_line import (
+    BatchSize,
+    Device,
+    Ema,
+    Every,
+    LearningRate,
+    Name,
+    Out,
+    Precision,
+    Progress,
+    Steps,
+    Warmup,
+    WeightDecay,
+    chosen_device,
+    new_app,
+    recipe_line,
+    run_app,
+    telling_interruption,
+)
 from course_lib.recipes.image_data import ImageData, Source, image_data
-from course_lib.recipes.image_training import ImageSettings, chosen_device, effort, train_images, versions
 from course_lib.recipes.judging import judged
+from course_lib.recipes.run_parts import versions
+from course_lib.recipes.tensor_training import TensorSettings, effort, train_tensors
 from course_lib.zoo import Classifier, ImageCard, ImageGenerator, load_classifier, save_images
 
-_DEFAULT = ImageSettings(steps=3000, batch_size=32, ema=0.998)
+_DEFAULT = TensorSettings(steps=3000, batch_size=32, ema=0.998)
 _JUDGES = {"digits": "digit_classifier", "glyphs": "glyph_classifier"}
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = new_app()
 
 
 def train_diffusion(
     data: ImageData,
-    settings: ImageSettings,
+    settings: TensorSettings,
     *,
     judge: Classifier,
     out: Path,
@@ -78,7 +94,7 @@ def train_diffusion(
     architecture: dict[str, Any] = {"width": width, "multipliers": list(multipliers), "num_classes": len(classes)}
     network = UNet(**architecture, generator=torch.Generator().manual_seed(settings.seed)).to(place)
     noising = torch.Generator(place).manual_seed(settings.seed)
-    network = train_images(
+    network = train_tensors(
         network,
         flow_matching(generator=noising, times="logit_normal"),
         (2 * data.train[0] - 1, data.train[1][:, 0]),
@@ -121,7 +137,7 @@ def train_diffusion(
 )
 def command(
     data: Annotated[Source, typer.Option(help="Which images.")],
-    out: Annotated[Path, typer.Option(help="Folder for the run; made if it is not there.")],
+    out: Out,
     judge: Annotated[
         str | None,
         typer.Option(help="Classifier to judge by, of the zoo or a folder; needed for mnist_small."),
@@ -129,22 +145,22 @@ def command(
     num_glyphs: Annotated[int, typer.Option(help="Of glyphs: how many to learn from.")] = 40_000,
     width: Annotated[int, typer.Option(help="Channels of the U-Net at full size.")] = 16,
     multipliers: Annotated[str, typer.Option(help="Of the channels at each smaller size.")] = "1,2,4",
-    steps: Annotated[int, typer.Option(help="Updates.")] = _DEFAULT.steps,
-    batch_size: Annotated[int, typer.Option(help="Images an update.")] = _DEFAULT.batch_size,
-    learning_rate: Annotated[float, typer.Option(help="The highest.")] = _DEFAULT.learning_rate,
-    warmup: Annotated[int, typer.Option(help="Updates to the highest learning rate.")] = _DEFAULT.warmup,
-    weight_decay: Annotated[float, typer.Option(help="On matrices and filters.")] = _DEFAULT.weight_decay,
-    ema: Annotated[float, typer.Option(help="Decay of averaged weights; 0: none.")] = _DEFAULT.ema,
-    precision: Annotated[Precision, typer.Option(help="Of the arithmetic.")] = _DEFAULT.precision,
+    steps: Steps = _DEFAULT.steps,
+    batch_size: BatchSize = _DEFAULT.batch_size,
+    learning_rate: LearningRate = _DEFAULT.learning_rate,
+    warmup: Warmup = _DEFAULT.warmup,
+    weight_decay: WeightDecay = _DEFAULT.weight_decay,
+    ema: Ema = _DEFAULT.ema,
+    precision: Precision = _DEFAULT.precision,
     seed: Annotated[int, typer.Option(help="Of weights, order and noise.")] = _DEFAULT.seed,
     num_judged: Annotated[int | None, typer.Option(help="Samples to judge by.")] = None,
-    name: Annotated[str | None, typer.Option(help="For the card; by default that of OUT.")] = None,
-    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="auto: the fastest there is.")] = "auto",
-    every: Annotated[int | None, typer.Option(help="Updates between checkpoints.")] = None,
-    progress: Annotated[bool, typer.Option(help="Show a bar.")] = True,
+    name: Name = None,
+    device: Device = "auto",
+    every: Every = None,
+    progress: Progress = True,
 ) -> None:
     """Train a U-Net by flow matching to draw digits, a part of MNIST, or glyphs, of a class asked for."""
-    settings = ImageSettings(
+    settings = TensorSettings(
         steps=steps,
         batch_size=batch_size,
         learning_rate=learning_rate,
@@ -161,14 +177,14 @@ def command(
             "give its folder as --judge."
         )
     place = chosen_device(device)
-    try:
+    with telling_interruption("train_diffusion"):
         generator = train_diffusion(
             image_data(data, num_glyphs=num_glyphs, seed=seed),
             settings,
             judge=load_classifier(chosen, device=place),
             out=out,
             name=name or out.resolve().name,
-            recipe="python -m course_lib.recipes.train_diffusion " + shlex.join(sys.argv[1:]),
+            recipe=recipe_line("train_diffusion"),
             width=width,
             multipliers=_numbers(multipliers),
             num_judged=num_judged,
@@ -176,9 +192,6 @@ def command(
             every=every,
             progress=progress,
         )
-    except KeyboardInterrupt as interrupted:
-        print(f"train_diffusion: {interrupted or 'interrupted before the first update.'}", file=sys.stderr)
-        raise
     for row, scores in generator.card.scores.items():
         print(f"{row}: " + ", ".join(f"{column} {value:.3f}" for column, value in scores.items()))
     print(f"written to {out / 'model'}")
@@ -193,14 +206,7 @@ def _numbers(text: str) -> list[int]:
 
 def main() -> None:
     """Run the command. Exit codes: 0 done, 1 training failed, 2 a user's mistake, 130 interrupted."""
-    try:
-        app(prog_name="python -m course_lib.recipes.train_diffusion")
-    except (ValueError, PermissionError, NotADirectoryError) as error:
-        print(f"train_diffusion: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except (NonFiniteStep, CheckpointError) as error:
-        print(f"train_diffusion: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+    run_app(app, "train_diffusion")
 
 
 if __name__ == "__main__":

@@ -3,12 +3,13 @@
 from .card import Card
 from .classifier import Classifier
 from .files import DamagedModel, names
-from .folders import load, load_folder, save
+from .folders import load, load_folder, load_reward_model, save
 from .image_card import ImageCard
 from .image_folders import load_classifier, load_generator, save_images
 from .image_generator import ImageGenerator
 from .image_network import ImageNetwork
 from .pretrained import Pretrained
+from .pretrained_reward import PretrainedReward
 
 __all__ = [
     "Card",
@@ -18,10 +19,12 @@ __all__ = [
     "ImageGenerator",
     "ImageNetwork",
     "Pretrained",
+    "PretrainedReward",
     "load",
     "load_classifier",
     "load_folder",
     "load_generator",
+    "load_reward_model",
     "names",
     "save",
     "save_images",

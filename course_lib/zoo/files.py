@@ -10,8 +10,14 @@ from typing import Any
 
 WEIGHTS, TOKENIZER, CARD, PAGE = "weights.safetensors", "tokenizer.json", "card.json", "README.md"
 SHIPPED = Path(__file__).parent / "weights"
-LANGUAGE_MODEL, CLASSIFIER, GENERATOR = "language model", "classifier", "generator"
-LOADERS = {LANGUAGE_MODEL: "load", CLASSIFIER: "load_classifier", GENERATOR: "load_generator"}
+LANGUAGE_MODEL, REWARD_MODEL = "language model", "reward model"
+CLASSIFIER, GENERATOR = "classifier", "generator"
+LOADERS = {
+    LANGUAGE_MODEL: "load",
+    REWARD_MODEL: "load_reward_model",
+    CLASSIFIER: "load_classifier",
+    GENERATOR: "load_generator",
+}
 
 
 class DamagedModel(RuntimeError):
@@ -22,7 +28,7 @@ def names(kind: str | None = None) -> list[str]:
     """Return the names of the models that come with the course.
 
     Args:
-        kind: Only those of one kind: ``"language model"``, ``"classifier"`` or ``"generator"``.
+        kind: Only those of one kind: ``"language model"``, ``"reward model"``, ``"classifier"`` or ``"generator"``.
     """
     found = sorted(path.parent.name for path in SHIPPED.glob(f"*/{CARD}"))
     return found if kind is None else [name for name in found if _kind(SHIPPED / name) == kind]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, asdict, dataclass, field, fields
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from typing import Any
 
-from course_lib.zoo.card import shown
+from course_lib.zoo.card import Scores, check_fields, lines_of_files, lines_of_making, lines_of_scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class ImageCard:
     training: dict[str, float | int | str]
     versions: dict[str, str]
     measured: str
-    scores: dict[str, dict[str, float]]
+    scores: Scores
     files: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -67,20 +67,11 @@ class ImageCard:
         Raises:
             ValueError: If fields are missing or unknown; they are named.
         """
-        known = {each.name for each in fields(cls)}
-        if wrong := known.symmetric_difference(content):
-            raise ValueError(
-                f"an image model's card has the fields {', '.join(sorted(known))}; wrong: {', '.join(sorted(wrong))}."
-            )
+        check_fields(cls, content, called="an image model's card")
         return cls(**content)
 
     def markdown(self) -> str:
         """Return the card as a page for people."""
-        columns = list(dict.fromkeys(column for row in self.scores.values() for column in row))
-        rows = [
-            f"| {label} | {' | '.join(f'{row[column]:.4g}' if column in row else '' for column in columns)} |"
-            for label, row in self.scores.items()
-        ]
         return "\n".join(
             [
                 f"# {self.name}",
@@ -93,21 +84,10 @@ class ImageCard:
                 f"- **Licence of the data:** {self.data_licence}",
                 f"- **Licence of the weights:** {self.licence}",
                 "\n## How good it is\n",
-                f"{self.measured}\n",
-                f"| model | {' | '.join(columns)} |",
-                f"| --- |{' --- |' * len(columns)}",
-                *rows,
+                *lines_of_scores(self.measured, self.scores),
                 "\n## Limits of use\n",
                 self.limits,
-                "\n## How it was made\n",
-                f"```\n{self.recipe}\n```\n",
-                *(f"- {name.replace('_', ' ')}: {shown(value)}" for name, value in self.training.items()),
-                f"- seed: {self.seed}",
-                f"- versions: {', '.join(f'{name} {version}' for name, version in self.versions.items())}",
-                "\n## Architecture\n",
-                *(f"- {name.replace('_', ' ')}: {shown(value)}" for name, value in self.architecture.items()),
-                "\n## Files\n",
-                *(f"- `{name}`: SHA-256 {digest}" for name, digest in self.files.items()),
-                "",
+                *lines_of_making(self),
+                *lines_of_files(self),
             ]
         )

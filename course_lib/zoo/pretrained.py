@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
+from typing import Any
 
 import torch
 
+from course_lib.alignment import Chat
 from course_lib.nn.transformer import Transformer, TransformerConfig, generate
 from course_lib.tokenization import BPETokenizer
 from course_lib.zoo.card import Card
@@ -32,22 +34,21 @@ class Pretrained:
     card: Card
 
     def __post_init__(self) -> None:
-        if END_OF_TEXT not in self.tokenizer.special:
-            raise ValueError(
-                f"the tokenizer needs the special token {END_OF_TEXT}, it has {list(self.tokenizer.special)}."
-            )
-        if (rows := self.model.config.vocab_size) != self.tokenizer.vocab_size:
-            raise ValueError(f"the tokenizer has {self.tokenizer.vocab_size} tokens, the model {rows}.")
-        built = asdict(self.model.config)
-        stated = {each.name: each.default for each in fields(TransformerConfig)} | self.card.architecture
-        if differing := [name for name, value in stated.items() if built.get(name, MISSING) != value]:
-            changes = ", ".join(f"{name} ({stated[name]!r}, not {built.get(name)!r})" for name in differing)
-            raise ValueError(f"the card's architecture is not the model's: it differs in {changes}.")
+        check_parts(self.model, self.tokenizer, self.card.architecture)
 
     @property
     def separator(self) -> int:
         """The id of ``<|endoftext|>``: what every document begins after, and ends with."""
         return self.tokenizer.special[END_OF_TEXT]
+
+    @property
+    def chat(self) -> Chat:
+        """The model as one that is talked to: ``load("stories_sft").chat.reply(["Tell a story about a fox."])``.
+
+        Raises:
+            ValueError: If its tokenizer has no marks of a chat, because it was never taught to answer.
+        """
+        return Chat(self.model, self.tokenizer)
 
     def complete(
         self,
@@ -89,3 +90,16 @@ class Pretrained:
             generator=torch.Generator(device).manual_seed(seed),
         )
         return [self.tokenizer.decode(ids, skip_special=True) for ids in generated.lists()]
+
+
+def check_parts(model: Transformer, tokenizer: BPETokenizer, architecture: dict[str, Any]) -> None:
+    """Raise a ValueError if a model, its tokenizer and the architecture on its card do not fit together."""
+    if END_OF_TEXT not in tokenizer.special:
+        raise ValueError(f"the tokenizer needs the special token {END_OF_TEXT}, it has {list(tokenizer.special)}.")
+    if (rows := model.config.vocab_size) != tokenizer.vocab_size:
+        raise ValueError(f"the tokenizer has {tokenizer.vocab_size} tokens, the model {rows}.")
+    built = asdict(model.config)
+    stated = {each.name: each.default for each in fields(TransformerConfig)} | architecture
+    if differing := [name for name, value in stated.items() if built.get(name, MISSING) != value]:
+        changes = ", ".join(f"{name} ({stated[name]!r}, not {built.get(name)!r})" for name in differing)
+        raise ValueError(f"the card's architecture is not the model's: it differs in {changes}.")

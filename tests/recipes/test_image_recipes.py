@@ -15,12 +15,12 @@ from course_lib.evaluation.generation import frechet_distance
 from course_lib.loops.fit_record import FitRecord
 from course_lib.recipes import classify_images, train_diffusion
 from course_lib.recipes.image_data import ImageData, image_data
-from course_lib.recipes.image_training import ImageSettings, chosen_device
 from course_lib.recipes.judging import judged
+from course_lib.recipes.tensor_training import TensorSettings
 from course_lib.zoo import load_classifier, load_generator
 
 EXACT = {"rtol": 0, "atol": 0}
-SETTINGS = ImageSettings(steps=24, batch_size=16, warmup=4, learning_rate=3e-3, ema=0.0)
+SETTINGS = TensorSettings(steps=24, batch_size=16, warmup=4, learning_rate=3e-3, ema=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,9 @@ class TestClassifier:
         monkeypatch.setattr(FitRecord, "take", interrupt)
         with (
             pytest.warns(UserWarning, match="interrupted after"),
-            pytest.raises(KeyboardInterrupt, match="after 15 of 24 updates: a rerun goes on"),
+            pytest.raises(
+                KeyboardInterrupt, match="after 15 of 24 updates: a rerun goes on from the checkpoint at update 10"
+            ),
         ):
             train()
         monkeypatch.setattr(FitRecord, "take", take)
@@ -232,7 +234,10 @@ class TestCommands:
         with pytest.warns(UserWarning, match="interrupted after"):
             code, _, err = command(recipe, "--data", "digits", "--device", "cpu", "--no-progress", "--out", tmp_path)
         assert code == 130
-        assert "interrupted after 1 of " in err
+        name = recipe.__name__.rpartition(".")[2]
+        num = 1000 if recipe is classify_images else 3000
+        said = f"interrupted after 1 of {num} updates, before the first checkpoint: a rerun begins anew."
+        assert f"{name}: {said}\n" in err
 
     def test_out_that_is_a_file_is_said(self, command, tmp_path):
         (tmp_path / "file").write_text("")
@@ -256,11 +261,3 @@ class TestCommands:
 def test_settings_that_cannot_be_are_named(change, message):
     with pytest.raises(ValueError, match=message):
         replace(SETTINGS, **change)
-
-
-def test_a_device_that_is_not_there_is_named(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(ValueError, match="finds no cuda device here: take --device cpu"):
-        chosen_device("cuda")
-    assert chosen_device("auto") == torch.device("cpu")

@@ -148,7 +148,7 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ([], "say where the text comes from, by one of --text, --hub, --python-text and --tales"),
+            ([], "say where the text comes from, by one of --text, --hub, --python-text, --tales and --sums"),
             (["--python-text", "--tales", "5"], "say where the text comes from"),
             (["--text", "nowhere.txt"], r"found nothing there"),
             (
@@ -163,6 +163,11 @@ class TestCommand:
             (["--python-text", "--text-column", "text"], "--text-column is for --text and --hub"),
             (["--text", "a.txt", "--hub-config", "small"], "--hub-config is for --hub"),
             (["--tales", "5", "--max-bytes", "9"], "--max-bytes is for --python-text"),
+            (["--tales", "5", "--digits", "3"], "--digits is for --sums"),
+            (["--python-text", "--operations", "+-"], "--operations is for --sums"),
+            (["--text", "a.txt", "--worked", "0.5"], "--worked is for --sums"),
+            (["--sums", "50", "--worked", "2"], "must lie between 0 and 1, got 2"),
+            (["--sums", "50", "--tales", "50"], "say where the text comes from"),
             (["--text", "a.txt", "--stream", "--held-out", "0.1"], "--held-out does not apply with --stream"),
             (["--python-text", "--peak-tflops", "0"], "--peak-tflops must be positive and finite, got 0.0"),
             (["--python-text", "--peak-tflops", "-1"], "--peak-tflops must be positive and finite"),
