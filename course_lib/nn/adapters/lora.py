@@ -94,7 +94,8 @@ def use_lora(model: nn.Module, *names: str) -> None:
     The modules that learn in full with an adapter learn or are frozen with it, but have one value for all.
 
     Raises:
-        ValueError: If there is no such adapter, or adapters are merged.
+        ValueError: If there is no such adapter, adapters are merged, or ``model`` is a part that lacks what learns in
+            full with one. Then nothing has changed.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 4))
@@ -110,14 +111,14 @@ def use_lora(model: nn.Module, *names: str) -> None:
     if len(set(names)) < len(names):
         raise ValueError(f"each adapter acts once, got {names}.")
     _check_not_merged(layers)
+    in_full = {name: learning_in_full(plain(model), name) for name in lora_names(model)}
     for layer in layers.values():
         layer.active = tuple(name for name in names if name in layer.lora)
         for name, update in layer.lora.items():
             update.requires_grad_(name in names)
-    for name in lora_names(model):
-        for module in _learning_in_full(plain(model), name):
-            for parameter in module.parameters(recurse=False):
-                parameter.requires_grad_(name in names)
+    for name, modules in in_full.items():
+        for module in modules.values():
+            module.requires_grad_(name in names)
 
 
 def lora_names(model: nn.Module) -> list[str]:
@@ -201,8 +202,22 @@ def config_of(model: nn.Module, name: str) -> LoRAConfig:
     raise ValueError(f"this model has no adapter {name!r}; it has {', '.join(lora_names(model)) or 'none'}.")
 
 
-def _learning_in_full(model: nn.Module, name: str) -> list[nn.Module]:
-    return [part for module in config_of(model, name).train_also for part in model.get_submodule(module).modules()]
+def learning_in_full(model: nn.Module, name: str) -> dict[str, nn.Module]:
+    """Return the modules that learn in full with an adapter, by name.
+
+    Raises:
+        ValueError: If there is no such adapter, or ``model`` is a part that does not hold them.
+    """
+    found = {}
+    for module_name in config_of(model, name).train_also:
+        try:
+            found[module_name] = model.get_submodule(module_name)
+        except AttributeError as error:
+            raise ValueError(
+                f"{module_name!r} learns in full with the adapter {name!r}, and this {type(model).__name__} does not "
+                "hold it: pass the whole model that add_lora or load_lora was given, not a part of it."
+            ) from error
+    return found
 
 
 def _check_name(model: nn.Module, name: str) -> None:
@@ -243,7 +258,12 @@ def _check_layers(model: nn.Module, layers: dict[str, nn.Module]) -> None:
 
 def _check_apart(model: nn.Module, layers: dict[str, nn.Module], also: dict[str, nn.Module]) -> None:
     adapted = {id(layer): name for name, layer in (lora_layers(model) | layers).items()}
-    taken = {id(module): other for other in lora_names(model) for module in _learning_in_full(model, other)}
+    taken = {
+        id(part): other
+        for other in lora_names(model)
+        for module in learning_in_full(model, other).values()
+        for part in module.modules()
+    }
     for name, module in also.items():
         if owners := [taken[id(part)] for part in module.modules() if id(part) in taken]:
             raise ValueError(

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from course_lib.nn.adapters.lora import add_lora, config_of, lora_layers
+from course_lib.nn.adapters.lora import add_lora, config_of, learning_in_full, lora_layers
 from course_lib.nn.adapters.lora_layers import KINDS, LoRAConfig, LoRALayer
 from course_lib.nn.adapters.targets import matching, plain
 
@@ -46,7 +46,8 @@ def save_lora(model: nn.Module, folder: str | Path, *, name: str = "default") ->
         name: Of the adapter; it is not written down.
 
     Raises:
-        ValueError: If there is no such adapter.
+        ValueError: If there is no such adapter, or ``model`` is a part that lacks what learnt in full with it. Then
+            nothing is written.
     """
     model, config = plain(model), config_of(model, name)
     tensors = {}
@@ -54,8 +55,8 @@ def save_lora(model: nn.Module, folder: str | Path, *, name: str = "default") ->
         if name in layer.lora:
             for key, parameter in zip(_keys(layer_name, layer), layer.lora[name].parameters(), strict=True):
                 tensors[key] = parameter
-    for module_name in config.train_also:
-        for key, value in model.get_submodule(module_name).state_dict().items():
+    for module_name, module in learning_in_full(model, name).items():
+        for key, value in module.state_dict().items():
             tensors[f"{PREFIX}{module_name}.{key}"] = value
     stored = {key: value.detach().to("cpu", copy=True).contiguous() for key, value in tensors.items()}
     place = Path(folder)

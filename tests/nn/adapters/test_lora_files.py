@@ -135,6 +135,19 @@ def test_a_head_of_another_size_is_refused(folder):
         load_lora(nn.ModuleDict({"body": nn.Linear(4, 4), "head": nn.Linear(4, 3)}), folder)
 
 
+def test_a_part_that_lacks_what_learnt_in_full_is_refused(folder):
+    whole = nn.ModuleDict({"body": nn.Sequential(nn.Linear(4, 4)), "head": nn.Linear(4, 2)})
+    add_lora(whole, ["0"], train_also=["head"])
+    learning = [parameter.requires_grad for parameter in whole.parameters()]
+    for action in (lambda part: save_lora(part, folder), use_lora):
+        with pytest.raises(ValueError, match="'head' learns in full with the adapter 'default', and this Sequential"):
+            action(whole["body"])
+    assert not folder.exists()
+    assert whole["body"][0].active == ("default",)
+    assert [parameter.requires_grad for parameter in whole.parameters()] == learning
+    save_lora(whole, folder)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
