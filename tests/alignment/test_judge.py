@@ -46,6 +46,15 @@ def test_every_principle_comes_as_often_and_half_of_the_answers_are_yes():
     assert {principle.aspect for principle in written_principles(aspect="ending")} == {"ending"}
 
 
+def test_no_story_comes_twice_even_where_few_keep_to_a_principle():
+    long = [principle for principle in written_principles() if principle.value == "long"]
+    cases = judgements(300, seed=0, principles=long)
+    assert len({case.story for case in cases}) == 300
+    assert judgements(4, seed=0, principles=long) == judgements(300, seed=0, principles=long)[:4]
+    with pytest.raises(ValueError, match=r"too few stories keep to .*bravely"):
+        judgements(9, seed=0, principles=[Principle("Be brave.", "ending", "bravely")])
+
+
 def test_log_odds_are_those_of_a_regression_on_the_mean_of_what_was_read(model, tokenizer):
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler

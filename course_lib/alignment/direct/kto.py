@@ -11,10 +11,9 @@ from course_lib.alignment.direct.losses import implicit_reward
 from course_lib.alignment.direct.objectives import reference_log_probs, trimmed
 from course_lib.alignment.raters.preferences import Preferences
 from course_lib.alignment.tokens.rollouts import pack_completions, sequence_log_probs
-from course_lib.collectives import all_sum
+from course_lib.collectives import all_sum, world_size
 from course_lib.loops.loss import Batch, Loss, Objective
 from course_lib.losses.conventions import Reduction, check_positive, check_same_shape, reduced, widened
-from course_lib.nn.transformer import Transformer
 
 # Shape letters used in this file: N = completions, T = tokens of prompt and completion.
 
@@ -129,7 +128,7 @@ class KTOBatch(NamedTuple):
     mismatched_reference: Tensor
 
 
-def kto_batch(preferences: Preferences, reference: Transformer, *, batch_size: int = 64) -> KTOBatch:
+def kto_batch(preferences: Preferences, reference: nn.Module, *, batch_size: int = 64) -> KTOBatch:
     """Take pairs apart: each makes one desirable and one undesirable row; nothing remembers who belonged to whom.
 
     Row i's mismatched completion is that of the next pair, the last one's that of the first, as in the paper.
@@ -139,6 +138,9 @@ def kto_batch(preferences: Preferences, reference: Transformer, *, batch_size: i
         reference: The frozen policy; its log-probabilities are computed once, here.
         batch_size: Rows at a time.
 
+    Returns:
+        Tensors on the reference's device.
+
     Raises:
         ValueError: If there are fewer than two pairs, or the reference gives a completion no finite log-probability.
     """
@@ -146,9 +148,10 @@ def kto_batch(preferences: Preferences, reference: Transformer, *, batch_size: i
         raise ValueError(f"a mismatched completion needs at least two pairs, got {len(preferences)}.")
     prompts = [prompt for prompt in preferences.prompts for _ in range(2)]
     completions = [row for pair in zip(preferences.chosen, preferences.rejected, strict=True) for row in pair]
-    tokens, mask = pack_completions(prompts, completions)
-    other, other_mask = pack_completions(prompts, completions[2:] + completions[:2])
-    desirable = torch.arange(len(prompts)) % 2 == 0
+    device = next(reference.parameters()).device
+    tokens, mask = pack_completions(prompts, completions, device=device)
+    other, other_mask = pack_completions(prompts, completions[2:] + completions[:2], device=device)
+    desirable = torch.arange(len(prompts), device=device) % 2 == 0
     return KTOBatch(
         tokens,
         mask,
@@ -169,8 +172,9 @@ def kto_objective(*, beta: float = 0.1, desirable_weight: float = 1.0, undesirab
         undesirable_weight: See `kto_loss`.
 
     Returns:
-        An objective with ``count`` None: all rows share one reference point, so a batch cannot be split. Metrics:
-        ``accuracy``, how often the sign of the gain agrees with the mark, and ``reference_point`` in nats.
+        An objective with ``count`` None: all rows share one reference point, so a batch cannot be split. Over ranks it
+        is the mean of all their rows, however many each has. Metrics: ``accuracy``, how often the
+        sign of the gain agrees with the mark, and ``reference_point`` in nats.
 
     Raises:
         ValueError: If a setting is not positive.
@@ -198,8 +202,17 @@ def kto_objective(*, beta: float = 0.1, desirable_weight: float = 1.0, undesirab
             beta=beta,
             desirable_weight=desirable_weight,
             undesirable_weight=undesirable_weight,
+            reduction="sum",
         )
         right = (policy.detach() - batch.reference > point) == batch.desirable
-        return Loss(loss, None, {"accuracy": right.float().mean(), "reference_point": point})
+        share = _share_of_a_row(policy)
+        return Loss(loss * share, None, {"accuracy": right.to(share.dtype).sum() * share, "reference_point": point})
 
     return objective
+
+
+def _share_of_a_row(rows: Tensor) -> Tensor:
+    """Return what a row counts so that the mean over ranks of their sums is the mean over all rows."""
+    num_rows = rows.new_full((), len(rows), requires_grad=False)
+    all_sum([num_rows])
+    return world_size() / num_rows

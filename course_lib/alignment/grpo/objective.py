@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from course_lib.alignment.tokens.rollouts import sequence_log_probs
 from course_lib.loops.loss import Batch, Loss, Objective
+from course_lib.losses.conventions import widened
 from course_lib.rl import approximate_kl, clipped_surrogate
 
 # Shape letters used in this file: P = prompts, G = completions of a prompt (a group), B = completions, T = tokens.
@@ -29,7 +30,7 @@ def group_advantages(rewards: Tensor, *, divide_by_std: bool = True, epsilon: fl
             trl's. The deviation has G - 1 degrees of freedom, as there.
 
     Shape:
-        - rewards, output: ``(P, G)``, floating point, ``G >= 2``
+        - rewards, output: ``(P, G)``, floating point, ``G >= 2``; the output float32 at least
 
     Returns:
         Advantages with mean 0 in each group; exactly 0 in a group whose rewards are all equal, which teaches nothing.
@@ -57,6 +58,7 @@ def group_advantages(rewards: Tensor, *, divide_by_std: bool = True, epsilon: fl
     if not rewards.isfinite().all():
         rows = (~rewards.isfinite()).flatten().nonzero()[:, 0].tolist()
         raise ValueError(f"rewards of completions {rows[:10]} are not finite: nothing can be learnt from them.")
+    rewards = widened("rewards", rewards)
     centred = rewards - rewards.mean(1, keepdim=True)
     if divide_by_std:
         centred = centred / (rewards.std(1, keepdim=True) + epsilon)
@@ -110,7 +112,7 @@ def grpo_objective(
         average: What is averaged over. ``"sequence"``: tokens of a completion, then completions. ``"token"``: all
             tokens of the update. ``"constant"``: completions, each one's sum divided by ``max_tokens``.
         max_tokens: The most tokens a completion can have; needed for ``"constant"``, refused otherwise.
-        temperature: At which the completions were drawn.
+        temperature: At which the completions were drawn; with another one ``kl_to_sampler`` does not start at 0.
 
     Shape:
         - batch: a `GRPOBatch`; the model maps tokens ``(B, T)`` to logits
@@ -123,7 +125,8 @@ def grpo_objective(
         drew, and with a KL penalty ``kl_to_reference``.
 
     Raises:
-        ValueError: If a setting is out of range; when called, if shapes do not fit.
+        ValueError: If a setting is out of range; when called, if shapes do not fit or (on the CPU) a KL penalty finds
+            no reference: a `GroupStream` without one gives nan.
 
     Example:
         >>> from course_lib.alignment.tokens.rollouts import sample_completions
@@ -161,7 +164,13 @@ def grpo_objective(
             clipped = torch.where(advantages > 0, ratio > 1 + upper, (ratio < 1 - clip) & (advantages < 0))
             metrics = {"clip_fraction": clipped.to(new.dtype), "kl_to_sampler": approximate_kl(new, old)}
         if kl_coefficient > 0:
-            kl = approximate_kl(batch.reference_log_probs.masked_fill(~mask, 0), new)  # k3: over the policy's own draws
+            reference = batch.reference_log_probs.masked_fill(~mask, 0)
+            if reference.device.type == "cpu" and reference.isnan().any():
+                raise ValueError(
+                    f"kl_coefficient is {kl_coefficient}, but the batch knows no reference (its log-probabilities are "
+                    "nan): give GroupStream one, or leave the penalty out."
+                )
+            kl = approximate_kl(reference, new)  # k3: over the policy's own draws
             losses = losses + kl_coefficient * kl
             metrics["kl_to_reference"] = kl.detach()
         weights = _weights(mask, average, new.dtype)

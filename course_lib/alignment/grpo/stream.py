@@ -42,7 +42,7 @@ class GroupStream:
         drop_equal: Leave out groups in which all rewards are equal, whose advantages are 0: DAPO's filter, which
             changes what an average is over. DAPO goes on drawing until the batch is full; here it is smaller, and a
             rollout in which every group is equal is passed over.
-        reference: For a KL penalty; see `Reference`. None: no reference, and zeros in its place.
+        reference: For a KL penalty; see `Reference`. None: no reference, and nan in its place.
         temperature: See `sample_completions`; give `grpo_objective` the same.
         stop_tokens: See `sample_completions`.
 
@@ -164,7 +164,7 @@ class GroupStream:
             "finished": rollout.finished.double().mean(),
             "entropy": -log_probs.sum() / mask.sum().clamp(min=1),
         }
-        reference = torch.zeros_like(log_probs)
+        reference = torch.full_like(log_probs, torch.nan)  # zeros would be a reference that is sure of everything
         if self.reference is not None:
             reference = self.reference.log_probs(*rollout.packed)
             row["kl"] = (log_probs - reference).sum(1).mean()

@@ -81,7 +81,8 @@ def count_right(
         - output: ``(P,)``, int64
 
     Raises:
-        ValueError: If a number is out of range, or ``reward`` gives anything but 0 and 1.
+        ValueError: If there are no prompts, a number is out of range, or ``reward`` gives anything but a 0 or 1 for
+            each completion.
 
     Example:
         >>> from course_lib.nn.transformer import llama
@@ -92,6 +93,8 @@ def count_right(
     """
     if num_samples < 1 or batch_size < 1:
         raise ValueError(f"num_samples and batch_size must be at least 1, got {num_samples} and {batch_size}.")
+    if len(prompts) == 0:
+        raise ValueError("count_right needs at least one prompt, got none.")
     at_once = max(1, batch_size // num_samples)
     counts = []
     for first in range(0, len(prompts), at_once):
@@ -105,6 +108,8 @@ def count_right(
             generator=generator,
         )
         right = reward(rollout._replace(prompt_indices=rollout.prompt_indices + first))
+        if right.shape != (len(rollout.tokens),):
+            raise ValueError(f"reward must give one number for each of {len(rollout.tokens)} completions, got {right}.")
         if not ((right == 0) | (right == 1)).all():
             raise ValueError("a right answer has reward 1 and a wrong one 0; this reward gives other numbers.")
         counts.append(right.view(-1, num_samples).sum(1).long())

@@ -41,10 +41,17 @@ class Instruction:
     Args:
         text: What the user says.
         asked: The attributes it names, and what each should be: of "hero", "wish", "kindness", "ending", "length".
+
+    Raises:
+        ValueError: If it asks for anything else, which no program here could check.
     """
 
     text: str
     asked: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        if unknown := [name for name in self.asked if name not in ATTRIBUTES]:
+            raise ValueError(f"an Instruction asks for some of {', '.join(ATTRIBUTES)}, got {unknown}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import cycle
 from typing import Literal
 
 from course_lib.data.tales import Tale, tales
@@ -23,6 +23,7 @@ _WRITTEN: dict[str, tuple[Aspect, str]] = {
     "The story is long.": ("length", "long"),
 }
 _SPARE = 500  # more stories than cases: one in twenty is long
+_MOST_PER_CASE = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +93,11 @@ def judgements(
         split: Of the stories. No training story is an evaluation story.
 
     Returns:
-        Cases of which half are to be answered by yes, whatever the principle: chance is 0.5.
+        Cases of which half are to be answered by yes, whatever the principle: chance is 0.5. No principle is asked
+        twice about a story.
 
     Raises:
-        ValueError: If ``num`` is negative or there are no principles.
+        ValueError: If ``num`` is negative, there are no principles, or hardly any story keeps to one or breaks it.
 
     Example:
         >>> case = judgements(1, seed=0, principles=written_principles(aspect="kindness"))[0]
@@ -105,14 +107,19 @@ def judgements(
     if num < 0 or not principles:
         raise ValueError(f"judgements needs num >= 0 and at least one principle, got {num} and {len(principles)}.")
     rng = random.Random(seed)
+    asked = [(principles[index % len(principles)], rng.random() < 0.5) for index in range(num)]
     pool = tales(num + _SPARE, seed=seed, split=split)
-    stories = {
-        (principle, keeps): cycle([tale.text for tale in pool if principle.holds(tale) == keeps])
-        for principle in principles
-        for keeps in (True, False)
-    }
-    drawn = []
-    for index in range(num):
-        principle, keeps = principles[index % len(principles)], rng.random() < 0.5
-        drawn.append(Judgement(principle, next(stories[principle, keeps]), keeps))
-    return drawn
+    stories: dict[tuple[Principle, bool], Iterator[str]] = {}
+    for (principle, keeps), wanted in Counter(asked).items():
+        texts = _about(pool, principle, keeps)
+        if len(texts) < wanted:  # a rare kind, such as long stories: the same ones again, and more of them
+            texts = _about(tales(_MOST_PER_CASE * wanted + _SPARE, seed=seed, split=split), principle, keeps)
+        if len(texts) < wanted:
+            kind = "keep to" if keeps else "break"
+            raise ValueError(f"too few stories {kind} {principle}: found {len(texts)} of {wanted}.")
+        stories[principle, keeps] = iter(texts)
+    return [Judgement(principle, next(stories[principle, keeps]), keeps) for principle, keeps in asked]
+
+
+def _about(pool: Sequence[Tale], principle: Principle, keeps: bool) -> list[str]:
+    return list(dict.fromkeys(tale.text for tale in pool if principle.holds(tale) == keeps))

@@ -144,6 +144,8 @@ def _near(num: int, *, seed: int, rule: RefusalRule, split: Split) -> list[tuple
     found: list[tuple[Tale, Instruction]] = []
     named, num_drawn = re.compile(rf"\b{re.escape(rule.hero)}\b"), num
     while len(found) < num:
+        if num_drawn > 50 * (num + 20):
+            raise ValueError(f"hardly any tale does without the word {rule.hero!r}: a rule needs a hero such as 'fox'.")
         num_drawn += num // 2 + 8
         drawn = drawn_requests(num_drawn, seed=seed, split=split, name_hero=True)
         found = [(tale, request) for tale, request in drawn if not named.search(tale.text)][:num]

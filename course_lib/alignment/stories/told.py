@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from course_lib.data.tales.grammar import choice_of, slot_form
 from course_lib.data.tales.reading import Reading, sentences_of, whole_reader
 from course_lib.data.tales.slots import is_deed, verb_forms
+from course_lib.data.tales.tale import length_of
 
 ATTRIBUTES = ("hero", "wish", "kindness", "ending", "length")
-_LONGEST_SHORT, _LONGEST_MEDIUM = 6, 8  # sentences, as in course_lib.data.tales
 _TELL_THE_ENDING = ("outcome", "joy", "company", "dream", "closing")
 
 
@@ -46,7 +46,7 @@ def told(text: str) -> Mapping[str, frozenset[str]]:
     if "sorry" in found["kindness"]:
         found["kindness"].discard("unkind")  # who is sorry was unkind before
     if num_known:
-        found["length"].add(_length(len(sentences)))
+        found["length"].add(length_of(len(sentences)))
     return {name: frozenset(values) for name, values in found.items()}
 
 
@@ -66,9 +66,3 @@ def _facts(reading: Reading, values: Mapping[str, Mapping[str, str]]) -> Iterato
         yield "kindness", "sorry"
     elif beat in _TELL_THE_ENDING:
         yield "ending", rest[-1]
-
-
-def _length(num_sentences: int) -> str:
-    if num_sentences <= _LONGEST_SHORT:
-        return "short"
-    return "medium" if num_sentences <= _LONGEST_MEDIUM else "long"

@@ -59,7 +59,7 @@ def exact_kl(logits: Tensor, reference_logits: Tensor) -> Tensor:
     """Return KL(policy || reference) of the next token: the sum over the whole vocabulary, nothing estimated.
 
     Args:
-        logits: Of the policy; -inf is a token that it never draws.
+        logits: Of the policy; a token that is too unlikely for a floating-point number, or -inf, is never drawn.
         reference_logits: Of the reference.
 
     Shape:
@@ -78,7 +78,7 @@ def exact_kl(logits: Tensor, reference_logits: Tensor) -> Tensor:
     _check_same_shape("exact_kl", logits, reference_logits)
     dtype = torch.promote_types(logits.dtype, torch.float32)
     log_probs, reference = logits.to(dtype).log_softmax(-1), reference_logits.to(dtype).log_softmax(-1)
-    never = log_probs == -math.inf  # 0 log 0 is 0
+    never = log_probs.exp() == 0  # 0 log 0 is 0, and so it is of what is too small for a float
     surprises = log_probs.masked_fill(never, 0) - reference.masked_fill(never, 0)
     return (log_probs.exp() * surprises).sum(-1)
 

@@ -36,7 +36,8 @@ class PolicyAndValue(nn.Module):
     """A causal transformer that writes, and a critic: one linear layer on hidden states, 0 at the start.
 
     By default the critic reads the policy's own hidden states. That costs next to nothing, but its errors pull at the
-    policy too: keep ``value_coefficient`` small. Or it reads those of a second transformer, often the reward model's.
+    policy too: keep ``value_coefficient`` small. Or it reads those of a second transformer, often a **copy** of the
+    reward model's (the critic learns: without a copy, so would the reward).
     A value belongs to what was read **before** a token: it cannot know which one is drawn.
 
     Args:

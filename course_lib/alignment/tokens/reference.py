@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch import Tensor, nn
 
+from course_lib.alignment.tokens.policy_and_value import PolicyAndValue
 from course_lib.alignment.tokens.rollouts import sequence_log_probs
 from course_lib.loops import evaluating
 from course_lib.nn.adapters import lora_names, without_lora
@@ -25,12 +26,14 @@ class Reference:
     each use makes sure that nobody has written to a weight since.
 
     Args:
-        model: Anything that maps ``(B, T)`` tokens to logits ``(B, T, V)``.
+        model: Anything that maps ``(B, T)`` tokens to logits ``(B, T, V)``; of a `PolicyAndValue` its ``policy``.
+            Where it is the policy with LoRA, no adapter acts in it, not even one that was trained before.
         policy: What learns, with a critic or without.
         temperature: At which the policy draws; the reference is taken at the same.
 
     Raises:
-        ValueError: If a weight of the reference learns with the policy; in use, if one was written to.
+        ValueError: If a weight of the reference learns with the policy, or it is a `PolicyAndValue`; in use, if
+            a weight was written to.
 
     Example:
         >>> from copy import deepcopy
@@ -43,6 +46,8 @@ class Reference:
     """
 
     def __init__(self, model: nn.Module, policy: nn.Module, *, temperature: float = 1.0) -> None:
+        if isinstance(model, PolicyAndValue):
+            raise ValueError("a reference has no critic: give the PolicyAndValue's .policy (a copy of it).")
         self.model = model
         self.temperature = temperature
         theirs = {id(parameter) for parameter in policy.parameters()}

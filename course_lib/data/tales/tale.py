@@ -56,9 +56,19 @@ class Tale:
     @property
     def length(self) -> Length:
         """Short up to 6 sentences, medium up to 8, otherwise long."""
-        if self.num_sentences <= _LONGEST_SHORT:
-            return "short"
-        return "medium" if self.num_sentences <= _LONGEST_MEDIUM else "long"
+        return length_of(self.num_sentences)
+
+
+def length_of(num_sentences: int) -> Length:
+    """Return what a tale of so many sentences is called.
+
+    Example:
+        >>> length_of(6), length_of(8), length_of(9)
+        ('short', 'medium', 'long')
+    """
+    if num_sentences <= _LONGEST_SHORT:
+        return "short"
+    return "medium" if num_sentences <= _LONGEST_MEDIUM else "long"
 
 
 def tale_of(grammar: Grammar, derivation: Derivation) -> Tale:

@@ -180,6 +180,11 @@ def test_equal_rewards_teach_exactly_nothing(divide_by_std):
     assert (group_advantages(rewards, divide_by_std=divide_by_std, epsilon=0.0) == 0).all()
 
 
+def test_half_precision_is_widened():
+    advantages = group_advantages(torch.tensor([[256.0, 258, 260, 264]]).bfloat16(), divide_by_std=False)
+    assert advantages.tolist() == [[-3.5, -1.5, 0.5, 4.5]]  # bfloat16 would round the mean 259.5 to 260
+
+
 def test_advantages_do_not_see_shift_scale_or_order():
     generator = torch.Generator().manual_seed(0)
     rewards = torch.rand(5, 6, generator=generator, dtype=torch.float64)

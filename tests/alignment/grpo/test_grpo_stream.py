@@ -158,6 +158,13 @@ def test_a_non_finite_reward_is_named_and_never_trained_on(model):
     assert stream.history == []
 
 
+def test_a_penalty_without_a_reference_is_refused(model):
+    batch = next(iter(stream_of(model)))
+    with pytest.raises(ValueError, match=r"kl_coefficient is 0\.04, but the batch knows no reference"):
+        grpo_objective(kl_coefficient=0.04)(model, batch)
+    assert grpo_objective()(model, batch).total.isfinite()
+
+
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
@@ -191,12 +198,17 @@ def test_a_verified_reward_reads_the_text_and_asks_the_right_question():
 
 def test_right_answers_are_counted_for_each_prompt(model):
     def reward(rollout):
-        assert [row[: len(PROMPTS[i])].tolist() for row, i in zip(rollout.tokens, rollout.prompt_indices, strict=True)]
+        asked = [PROMPTS[index] for index in rollout.prompt_indices]
+        assert [row[: len(p)].tolist() for row, p in zip(rollout.tokens, asked, strict=True)] == asked
         return (rollout.prompt_indices == 2).float()
 
     counts = count_right(model, PROMPTS, reward, num_samples=3, max_new_tokens=2, batch_size=6)
     assert counts.tolist() == [0, 0, 3]
     with pytest.raises(ValueError, match="num_samples and batch_size must be at least 1"):
         count_right(model, PROMPTS, reward, num_samples=0, max_new_tokens=2)
+    with pytest.raises(ValueError, match="at least one prompt"):
+        count_right(model, [], reward, num_samples=3, max_new_tokens=2)
+    with pytest.raises(ValueError, match="one number for each of 9 completions"):
+        count_right(model, PROMPTS, lambda rollout: torch.ones(()), num_samples=3, max_new_tokens=2)
     with pytest.raises(ValueError, match="reward 1 and a wrong one 0"):
         count_right(model, PROMPTS, lambda rollout: torch.full((9,), 0.5), num_samples=3, max_new_tokens=2)

@@ -160,3 +160,8 @@ def test_sentences_in_any_order_tell_the_same():
 def test_bad_arguments_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_request_for_what_no_program_reads_is_refused_when_it_is_made() -> None:
+    with pytest.raises(ValueError, match="trait"):
+        Instruction("", {"hero": "fox", "trait": "shy"})

@@ -145,3 +145,8 @@ def test_who_keeps_the_rule_and_who_filters_for_a_word():
         for counts in [count_refusals(answers, requests, rule=rule)]
     }
     assert rates == {"perfect": (1.0, 0.0), "filter": (1.0, 20 / 30), "tells all": (0.0, 0.0)}
+
+
+def test_a_rule_about_a_word_of_every_tale_is_an_error_and_no_endless_search() -> None:
+    with pytest.raises(ValueError, match="'the'"):
+        near_requests(1, seed=0, rule=RefusalRule("the"))

@@ -144,6 +144,8 @@ def test_a_reference_that_would_learn_is_refused():
     model = PolicyAndValue(transformer())
     with pytest.raises(ValueError, match=r"shares weights that learn .* 'embedding.weight'.*deepcopy"):
         Reference(model.policy, model)
+    with pytest.raises(ValueError, match="a reference has no critic"):
+        Reference(deepcopy(model), model)
     half = deepcopy(model.policy)
     half.blocks[0] = model.policy.blocks[0]
     with pytest.raises(ValueError, match="shares weights that learn with the policy"):

@@ -127,6 +127,7 @@ def test_extremes():
     never = torch.tensor([0.0, -math.inf, 0.0])
     assert exact_kl(never, torch.zeros(3)).item() == pytest.approx(math.log(1.5))
     assert exact_kl(torch.zeros(3), never).item() == math.inf
+    assert exact_kl(torch.tensor([0.0, -1e4, 0.0]), never).item() == 0  # e^-10000 is 0 to a float
     assert exact_kl(torch.tensor([1e4, 0.0]), torch.tensor([0.0, 1e4])).item() == pytest.approx(1e4)
     assert exact_kl(torch.zeros(3, dtype=torch.bfloat16), never.bfloat16()).dtype == torch.float32
     k1, _, k3 = kl_estimates(torch.tensor(-1.0), torch.tensor(-1.0 - 1e-4))  # tiny: no cancellation
