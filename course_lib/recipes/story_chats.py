@@ -23,7 +23,7 @@ from course_lib.nn.transformer import Transformer
 from course_lib.tokenization import BPETokenizer, bits_per_byte
 from course_lib.zoo.card import Scores
 
-_PACKED_TOGETHER = 500  # conversations; more would leave hardly less room, and take far longer
+_PACKED_TOGETHER = 500  # conversations; the rows that the shipped model learnt from are these
 _BATCH = 50  # rows or requests at a time
 _TEMPERATURE = 0.7
 

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from course_lib.alignment.raters.annotators import MISSING
+
 Taste = Callable[..., Tensor]  # (texts) -> (N,), or (texts, prompts) -> (N,) where the worth depends on what was asked
 
 # Shape letters used in this file: N = pairs, R = raters.
-
-NOT_ASKED = -1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,7 +172,7 @@ def annotate(
         raise ValueError(f"coverage must be above 0 and at most 1, got {coverage}.")
     answers = torch.stack([rater.compare(first, second, generator=generator) for rater in raters], dim=1).long()
     asked = torch.rand(answers.shape, generator=generator, device=generator.device).cpu() < coverage
-    return answers.where(asked, torch.tensor(NOT_ASKED))
+    return answers.where(asked, torch.tensor(MISSING))
 
 
 def _check_pairs(probability: Tensor) -> None:
