@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import torch.distributed as dist
 
+if dist.is_available():
+    # Its functions take the default group of the moment of import as their default argument. Imported only later (torch
+    # does so when the first optimizer is made), they would hold the group beyond destroy_process_group: gloo's threads
+    # would still be running when the interpreter ends, and can abort it.
+    import torch.distributed.nn.functional  # noqa: F401
+
 
 def initialized() -> bool:
     """Return whether a process group exists, so that collectives really communicate."""
