@@ -35,9 +35,12 @@ class TokenJudged(NamedTuple):
 class PolicyAndValue(nn.Module):
     """A causal transformer that writes, and a critic: one linear layer on hidden states, 0 at the start.
 
-    By default the critic reads the policy's own hidden states. That costs next to nothing, but its errors pull at the
-    policy too: keep ``value_coefficient`` small. Or it reads those of a second transformer, often a **copy** of the
-    reward model's (the critic learns: without a copy, so would the reward).
+    By default the critic reads the policy's own hidden states. That costs next to nothing, but the gradient of its
+    squared error goes through the policy's layers. Where returns are of size 1 or more, even ``value_coefficient=0.1``
+    can outweigh the rest, and a small policy then forgets how to write, whatever the reward: the KL leaps, and the
+    reward does not rise. Then take ``value_coefficient=0`` with ``lam=1`` (whitened returns are a baseline already),
+    or scale the scores down, or let the critic read the states of a second transformer, often a **copy** of the reward
+    model's (the critic learns: without a copy, so would the reward).
     A value belongs to what was read **before** a token: it cannot know which one is drawn.
 
     Args:
@@ -61,8 +64,9 @@ class PolicyAndValue(nn.Module):
         >>> judged.log_probs.shape, judged.values.tolist()
         (torch.Size([1, 3]), [[0.0, 0.0, 0.0]])
 
-    Reference: Ziegler et al. 2019, section 2.2, https://arxiv.org/abs/1909.08593 (on the policy); Ouyang et al. 2022,
-    appendix C.4, https://arxiv.org/abs/2203.02155 (from the reward model)
+    Reference: Ziegler et al. 2019, section 2.2, https://arxiv.org/abs/1909.08593 (on the policy); Stiennon et al. 2020,
+    section 3.4, https://arxiv.org/abs/2009.01325 (apart, so that its updates do not destroy the policy); Ouyang et al.
+    2022, appendix C.4, https://arxiv.org/abs/2203.02155 (from the reward model)
     """
 
     def __init__(self, policy: Transformer, *, critic: Transformer | None = None, temperature: float = 1.0) -> None:

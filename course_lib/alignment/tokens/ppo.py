@@ -52,7 +52,9 @@ def token_ppo_objective(
     Args:
         clip: See `course_lib.rl.clipped_surrogate`.
         value_clip: See `course_lib.rl.ppo_objective`.
-        value_coefficient: How much of the critic's squared error ``(V - returns)^2`` is added (no factor 1/2).
+        value_coefficient: How much of the critic's squared error ``(V - returns)^2`` is added (no factor 1/2). If the
+            critic reads the policy's own states, 0.1 is for returns well below 1; with larger ones it can wreck the
+            policy. See `PolicyAndValue` for the signs and for what to do.
         entropy_coefficient: How much of the policy's entropy is subtracted.
 
     Shape:
