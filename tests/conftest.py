@@ -1,5 +1,8 @@
 """What all tests share: real processes that talk by gloo, and that can never hang the tests."""
 
+import multiprocessing
+import os
+import pickle
 import time
 from datetime import timedelta
 
@@ -8,12 +11,17 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from course_lib.distributed.launching.launcher import _start_method
+
 GROUP_SECONDS = 120  # a collective that one rank never joins ends with an error after this
-JOIN_SECONDS = 250
+JOIN_SECONDS = 280
 
 
-def _enter(rank, worlds, worker, folder, arguments):
+def _enter(rank, worlds, folder, pickled, environment):
+    os.environ.clear()
+    os.environ.update(environment)  # of this test: the server from which processes are forked has that of its start
     torch.set_num_threads(1)
+    worker, arguments = pickle.loads(pickled)
     for world in worlds:
         if rank >= world:
             continue
@@ -29,16 +37,20 @@ def _enter(rank, worlds, worker, folder, arguments):
 def _on(worlds, folder):
     """A function that runs ``worker(rank, *arguments)`` in worlds of those sizes; what fails there fails here.
 
-    The processes are started once for all worlds, because starting is what takes long.
+    The processes are started once for all worlds, because starting is what takes long; where that can be done they are
+    forked from a server that has imported torch.
     """
 
     def run(worker, *arguments):
+        method = _start_method()
+        if method == "forkserver":
+            multiprocessing.get_context(method).set_forkserver_preload(["course_lib.distributed.launching.preload"])
         context = mp.start_processes(
             _enter,
-            args=(worlds, worker, str(folder), arguments),
+            args=(worlds, str(folder), pickle.dumps((worker, arguments)), dict(os.environ)),  # tensors as plain bytes
             nprocs=max(worlds),
             join=False,
-            start_method="spawn",
+            start_method=method,
         )
         deadline = time.monotonic() + JOIN_SECONDS
         try:

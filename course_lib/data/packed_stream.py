@@ -39,6 +39,8 @@ class PackedStream:
         batch_size: Windows a batch, over all ranks together. The last batch of an epoch may be shorter.
         epochs: How often to go through the rows; ``None`` goes on for ever.
         start: How many batches were consumed already, counted from the very beginning.
+        rank: This process's number; by default torch.distributed's, and 0 without a process group.
+        world_size: Number of processes; by default torch.distributed's, and 1 without a process group.
 
     Shape:
         - each batch: ``(x, y)``, both ``(n, T)``, int64
@@ -66,6 +68,8 @@ class PackedStream:
     column: str = "ids"
     epochs: int | None = 1
     start: int = 0
+    rank: int | None = None
+    world_size: int | None = None
 
     def __post_init__(self) -> None:
         check_window(self.context_length, self.separator)
@@ -75,6 +79,10 @@ class PackedStream:
             raise ValueError(f"epochs must be at least 1, or None to go on for ever, got {self.epochs}.")
         if self.start < 0:
             raise ValueError(f"start counts batches consumed already, so it must be 0 or more, got {self.start}.")
+        if (self.rank is None) != (self.world_size is None):
+            raise ValueError(f"give rank and world_size together, got rank={self.rank}, world_size={self.world_size}.")
+        if self.rank is not None and self.world_size is not None and not 0 <= self.rank < self.world_size:
+            raise ValueError(f"rank must lie in 0 to world_size - 1, got rank {self.rank} of {self.world_size}.")
         if isinstance(self.rows, Iterator):
             raise ValueError("rows is used up after one pass: give a datasets.IterableDataset, a Dataset or a list.")
 
@@ -93,11 +101,16 @@ class PackedStream:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches from ``start`` on."""
-        grouped = dist.is_available() and dist.is_initialized()
-        rank, world_size = (dist.get_rank(), dist.get_world_size()) if grouped else (0, 1)
+        rank, world_size = self._place()
         for number, (x, y) in enumerate(self._all()):
             if number >= self.start:
                 yield torch.from_numpy(x[rank::world_size]), torch.from_numpy(y[rank::world_size])
+
+    def _place(self) -> tuple[int, int]:
+        if self.rank is not None and self.world_size is not None:
+            return self.rank, self.world_size
+        grouped = dist.is_available() and dist.is_initialized()
+        return (dist.get_rank(), dist.get_world_size()) if grouped else (0, 1)
 
     def _all(self) -> Iterator[tuple[Ids, Ids]]:
         epoch = 0

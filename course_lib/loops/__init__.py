@@ -12,6 +12,7 @@ from course_lib.loops.log import LoggedRun, RunLog, TensorBoardMirror, read_log,
 from course_lib.loops.loss import Loss, Objective
 from course_lib.loops.monitors import ActivationStatistics, UpdateRatios, gradient_norms
 from course_lib.loops.objectives import classification, next_token, regression
+from course_lib.loops.over_ranks import OverRanks
 from course_lib.loops.precision import LossScaler, in_precision
 from course_lib.loops.run import Run
 from course_lib.loops.sam import sharpness_aware
@@ -31,6 +32,7 @@ __all__ = [
     "LossScaler",
     "NonFiniteStep",
     "Objective",
+    "OverRanks",
     "Run",
     "RunLog",
     "Step",

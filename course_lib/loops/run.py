@@ -15,7 +15,7 @@ from course_lib.loops.backprop import Gradients, backprop
 from course_lib.loops.buffers import SavedBuffers
 from course_lib.loops.ema import EMA
 from course_lib.loops.loss import Batch, Loss, Objective
-from course_lib.loops.over_ranks import add_over_ranks
+from course_lib.loops.over_ranks import OverRanks, add_over_ranks
 from course_lib.loops.precision import LossScaler, Precision, check_precision, in_precision
 from course_lib.loops.rates import remember_rates, set_rates
 from course_lib.loops.run_state import load_run_state, run_state
@@ -40,7 +40,8 @@ class Run:
             and skips a step that overflows.
         ema: A moving average of the weights, updated after each step.
         max_grad_norm: The gradient is scaled down to this Euclidean norm when it is longer.
-        gradients: How the gradient is computed; plain backpropagation by default.
+        gradients: How the gradient is computed; plain backpropagation by default. A function that shares the work among
+            ranks in a way of its own carries an attribute ``over_ranks`` (see `OverRanks`).
         after_step: Called with this Run after each update (a target network, a clamp), not after a skipped one.
             Where checks are deferred, after an update that turns out to have been skipped as well.
         generators: Those that the objective or the model draws from, to be saved with the rest.
@@ -79,6 +80,7 @@ class Run:
     consumed: int = 0
     scaler: LossScaler | None = field(init=False, default=None)
     _health: Health = field(init=False, repr=False)
+    _over_ranks: OverRanks = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.max_grad_norm > 0:
@@ -97,6 +99,8 @@ class Run:
         if self.defer_checks is None:
             self.defer_checks = can_skip and self.device.type != "cpu" and not self.after_step
         self._health = Health(rewind=self._rewind, deferred=self.defer_checks)
+        self._over_ranks = getattr(self.gradients, "over_ranks", OverRanks())
+        self._over_ranks.check(self)
 
     @property
     def device(self) -> torch.device:
@@ -129,8 +133,8 @@ class Run:
             scale = None if self.scaler is None else self.scaler.scale
             if self.scaler is not None:
                 divisor = divisor * self.scaler.factor()
-            gradients, loss = self._summed_gradients(), total / divisor
-            grad_norm = nn.utils.get_total_norm(gradients) / divisor
+            learnt, loss = self._with_gradient(), total / divisor
+            grad_norm = self._over_ranks.norm(learnt) / divisor
             self._health.note(self.index, self.consumed, learning_rate, grad_norm)
             skipped = self._verdict(loss, grad_norm)
         except BaseException:
@@ -138,7 +142,7 @@ class Run:
             raise
         if self.max_grad_norm < math.inf:
             divisor = divisor / (self.max_grad_norm / (grad_norm + 1e-6)).clamp(max=1.0)  # torch's clipping, same pass
-        torch._foreach_div_(gradients, divisor)
+        torch._foreach_div_([parameter.grad for parameter in learnt if parameter.grad is not None], divisor)
         self._update(skipped)
         if skipped is not False:
             buffers.restore(None if skipped is True else skipped)
@@ -159,18 +163,19 @@ class Run:
         count: int | Tensor = sum(1 if loss.count is None else loss.count for loss in losses)
         total = _sum([loss.total for loss in losses])
         sums = {name: _sum([loss.metrics[name] for loss in losses]) for name in losses[0].metrics}
-        if world_size() > 1:
-            learning = [parameter for parameter in self._parameters() if parameter.requires_grad]
-            total, count, sums = add_over_ranks(learning, total, count, sums)
+        over = self._over_ranks
+        if world_size(over.group) > 1:
+            unsummed = [] if over.summed else [parameter for parameter in self._parameters() if parameter.requires_grad]
+            total, count, sums = add_over_ranks(unsummed, total, count, sums, over.group)
         if (isinstance(count, int) or not self.defer_checks) and int(count) == 0:
             raise ValueError(f"step {self.index} has no targets in {len(losses)} batches: every label is masked.")
         return total, count, sums
 
-    def _summed_gradients(self) -> list[Tensor]:
-        gradients = [parameter.grad for parameter in self._parameters() if parameter.grad is not None]
-        if not gradients:
+    def _with_gradient(self) -> Parameters:
+        learnt = [parameter for parameter in self._parameters() if parameter.grad is not None]
+        if not learnt:
             raise ValueError("no parameter of the optimizer got a gradient: does the loss depend on them?")
-        return gradients
+        return learnt
 
     def _verdict(self, loss: Tensor, grad_norm: Tensor) -> bool | Tensor:
         """Raise if this step is not finite; return whether to skip it, unread on the device if checks are deferred."""

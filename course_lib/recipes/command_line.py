@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
 import typer
 
+from course_lib.collectives import world_size
+from course_lib.distributed import device as device_of_rank
+from course_lib.distributed import process_group
 from course_lib.loops import CheckpointError, NonFiniteStep
 from course_lib.loops import precision as precisions
 from course_lib.zoo.card import Scores
@@ -32,7 +36,7 @@ Device = Annotated[DeviceName, typer.Option(help="auto: the fastest there is.")]
 Every = Annotated[int | None, typer.Option(help="Updates between checkpoints.")]
 Progress = Annotated[bool, typer.Option(help="Show a bar.")]
 
-_MISTAKES = (ValueError, ConnectionError, FileNotFoundError, PermissionError, NotADirectoryError)
+_MISTAKES = (ValueError, ConnectionError, FileNotFoundError, PermissionError, NotADirectoryError, TimeoutError)
 
 
 def new_app() -> typer.Typer:
@@ -41,7 +45,7 @@ def new_app() -> typer.Typer:
 
 
 def run_app(app: typer.Typer, name: str) -> None:
-    """Run ``app`` on the words of the command line, and end the process.
+    """Run ``app`` on the words of the command line, and end the process; under torchrun, in its process group.
 
     Exit codes: 0 done, 1 training failed, 2 a user's mistake (or no network), 130 interrupted. What went wrong is one
     line on stderr.
@@ -51,12 +55,13 @@ def run_app(app: typer.Typer, name: str) -> None:
         name: Of the recipe's module.
     """
     try:
-        app(prog_name=_module(name))
+        with process_group() if "RANK" in os.environ else nullcontext():
+            app(prog_name=_module(name))
     except _MISTAKES as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print(f"{_who(name)}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except (NonFiniteStep, CheckpointError) as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print(f"{_who(name)}: {error}", file=sys.stderr)
         raise SystemExit(1) from None
 
 
@@ -76,7 +81,8 @@ def telling_interruption(name: str) -> Iterator[None]:
 
 def recipe_line(name: str) -> str:
     """Return the command that is running, for a card: what makes the model anew."""
-    return f"{_module(name)} {shlex.join(sys.argv[1:])}"
+    start = "python" if world_size() == 1 else f"torchrun --nproc-per-node {world_size()}"
+    return f"{start} -m course_lib.recipes.{name} {shlex.join(sys.argv[1:])}"
 
 
 def print_scores(scores: Scores) -> None:
@@ -88,15 +94,26 @@ def print_scores(scores: Scores) -> None:
 def chosen_device(wanted: str) -> torch.device:
     """Return the device of that name; ``"auto"`` is CUDA where there is one, else Apple's MPS, else the CPU.
 
+    Under torchrun each process has a GPU of its own, if there are enough.
+
     Raises:
         ValueError: If this PyTorch does not find it.
     """
+    if world_size() > 1 and wanted in ("auto", device_of_rank().type):
+        return device_of_rank()
+    if world_size() > 1 and wanted == "cuda":
+        raise ValueError("there are fewer GPUs than processes on this machine: start fewer, or take --device cpu.")
     here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if wanted == "auto":
         wanted = next(name for name, there in here.items() if there)
     if not here.get(wanted, False):
         raise ValueError(f"this PyTorch finds no {wanted} device here: take --device cpu, or install another build.")
     return torch.device(wanted)
+
+
+def _who(name: str) -> str:
+    """The recipe's name, with the rank behind it if it is not the first."""
+    return name if (rank := os.environ.get("RANK", "0")) == "0" else f"{name}, rank {rank}"
 
 
 def _module(name: str) -> str:

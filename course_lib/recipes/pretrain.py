@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
+from course_lib.collectives import rank, world_size
 from course_lib.loops.precision import DTYPES, Precision
 from course_lib.recipes import corpus as corpora
 from course_lib.recipes.command_line import (
@@ -23,6 +24,7 @@ from course_lib.recipes.corpus import Corpus
 from course_lib.recipes.pretraining import pretrain
 from course_lib.recipes.report import Place
 from course_lib.recipes.settings import Architecture, Schedule, Settings
+from course_lib.recipes.sharing import Parallel
 from course_lib.recipes.sums_corpus import from_sums
 from course_lib.scaling import chip_of, measured_peak
 
@@ -42,7 +44,9 @@ def _option(name: str, help_: str, panel: str) -> Any:
     "same command goes on with a run that was killed. GPT-2's smallest shape on one GPU: python -m "
     "course_lib.recipes.pretrain --hub HuggingFaceFW/fineweb-edu --hub-config sample-10BT --out runs/gpt2 "
     "--architecture gpt --vocab-size 50257 --width 768 --layers 12 --heads 12 --context 1024 --batch-size 32 "
-    "--accumulate 16 --steps 19000 --warmup 700 --learning-rate 6e-4 --precision bf16 --compile --workers 16"
+    "--accumulate 16 --steps 19000 --warmup 700 --learning-rate 6e-4 --precision bf16 --compile --workers 16. On eight "
+    "GPUs of one machine torchrun --nproc-per-node 8 -m takes the place of python -m; files for clusters are in "
+    "course_lib/recipes/launch."
 )
 def command(
     out: Annotated[Path, _option("--out", "Folder for the run; made if it is not there.", _RUN)],
@@ -72,7 +76,9 @@ def command(
     context: Annotated[int, _option("--context", "Tokens a window.", _MODEL)] = _DEFAULT.context_length,
     tied: Annotated[bool, _option("--tied/--untied", "The output layer is the embedding.", _MODEL)] = _DEFAULT.tied,
     dropout: Annotated[float, _option("--dropout", "Share that is dropped.", _MODEL)] = _DEFAULT.dropout,
-    batch_size: Annotated[int, _option("--batch-size", "Windows a batch.", _TRAINING)] = _DEFAULT.batch_size,
+    batch_size: Annotated[
+        int, _option("--batch-size", "Windows a batch, over all ranks.", _TRAINING)
+    ] = _DEFAULT.batch_size,
     accumulate: Annotated[int, _option("--accumulate", "Batches an update.", _TRAINING)] = _DEFAULT.accumulate,
     steps: Annotated[int, _option("--steps", "Updates.", _TRAINING)] = _DEFAULT.steps,
     learning_rate: Annotated[float, _option("--learning-rate", "Peak.", _TRAINING)] = _DEFAULT.learning_rate,
@@ -88,8 +94,13 @@ def command(
     seed: Annotated[int, _option("--seed", "Of weights, order, split, samples.", _TRAINING)] = _DEFAULT.seed,
     name: Annotated[str | None, _option("--name", "For the card; by default that of OUT.", _RUN)] = None,
     device: Annotated[DeviceName, _option("--device", "auto: CUDA, else Apple's MPS, else CPU.", _RUN)] = "auto",
+    parallel: Annotated[
+        Parallel | None,
+        _option("--parallel", "Under torchrun: copy the model (ddp), cut it up (fsdp), split layers (tp); ddp.", _RUN),
+    ] = None,
+    tp: Annotated[int, _option("--tp", "With fsdp: so many processes share each layer.", _RUN)] = 1,
     peak: Annotated[
-        float | None, _option("--peak-tflops", "Of the device, for MFU; by default data sheet or measured.", _RUN)
+        float | None, _option("--peak-tflops", "Of a device, for MFU; by default data sheet or measured.", _RUN)
     ] = None,
     workers: Annotated[int | None, _option("--workers", "Processes that tokenise.", _RUN)] = None,
     every: Annotated[int | None, _option("--every", "Updates between validations and checkpoints.", _RUN)] = None,
@@ -141,7 +152,7 @@ def command(
             raise ValueError(f"{option} is for {of}: leave it out.")
     if stream and held_out is not None:
         raise ValueError("--held-out does not apply with --stream, of which the first documents are held out.")
-    peak_flops = _peak(chosen, precision) if peak is None else peak * 1e12
+    peak_flops = world_size() * (_peak(chosen, precision) if peak is None else peak * 1e12)
     place = Place(
         out=out,
         device=chosen,
@@ -149,6 +160,8 @@ def command(
         num_workers=workers,
         every=every,
         progress=progress,
+        parallel=parallel,
+        tp=tp,
     )
     column, share = text_column or "text", _HELD_OUT if held_out is None else held_out
     corpus: Corpus
@@ -169,6 +182,8 @@ def command(
     with telling_interruption("pretrain"):
         named = name or out.resolve().name
         card = pretrain(corpus, settings, place, name=named, recipe=recipe_line("pretrain")).card
+    if rank() > 0:
+        return
     for sample in card.samples:
         print(f"{sample}\n{'-' * 60}")
     for label, score in {"model": card.validation, **card.baselines}.items():

@@ -7,17 +7,22 @@ from dataclasses import asdict, replace
 import torch
 from torch import Tensor
 
+from course_lib.collectives import rank, world_size
 from course_lib.data import Batches
-from course_lib.loops import EMA, Checkpoints, Run, fit, seed_all
+from course_lib.distributed import ShardedCheckpoints
+from course_lib.loops import EMA, OverRanks, Run, fit, seed_all
+from course_lib.loops.backprop import Gradients
 from course_lib.nn.transformer import Transformer
 from course_lib.recipes.corpus import Corpus
-from course_lib.recipes.report import Place, card_of, objective
-from course_lib.recipes.run_parts import check_one_process, round_to_bf16, where_it_goes_on
+from course_lib.recipes.report import Place, card_of, held_out_loss, objective
+from course_lib.recipes.run_parts import round_to_bf16, where_it_goes_on
 from course_lib.recipes.settings import Settings
+from course_lib.recipes.sharing import check_sharing, engine_for, first_alone, whole_state
 from course_lib.recipes.speed_log import SpeedLog
-from course_lib.recipes.tokens import tokenise, tokenizer_for
+from course_lib.recipes.tokens import Tokens, tokenise, tokenizer_for
 from course_lib.scaling import flops_per_token
-from course_lib.zoo import Pretrained, save
+from course_lib.tokenization import BPETokenizer
+from course_lib.zoo import Pretrained, load_folder, save
 from course_lib.zoo.files import digest
 
 _WATCHED_WINDOWS = 128  # of validation are looked at during training, all of it at the end
@@ -30,6 +35,10 @@ def pretrain(corpus: Corpus, settings: Settings, place: Place, *, name: str, rec
     Run again with the same arguments after being killed, it goes on from its newest checkpoint, and ends with the
     same bits. A tokenizer that lies in ``place.out`` already is used.
 
+    In a process group (torchrun) all ranks call this, with an ``out`` that all see, and share each batch: without
+    dropout the run is that of one process, up to rounding. It may go on on another number of ranks. At the end every
+    rank has the whole model on its device.
+
     Args:
         corpus: What to learn, and what to be judged by.
         settings: Model and training.
@@ -41,34 +50,43 @@ def pretrain(corpus: Corpus, settings: Settings, place: Place, *, name: str, rec
         The model with its weights rounded to bf16, as they are written, and its card.
 
     Raises:
-        ValueError: If there is too little text, or ``place.out`` holds a run with other settings or data.
+        ValueError: If there is too little text, ``place.out`` holds a run with other settings or data, or
+            ``place.parallel`` does not fit.
         NonFiniteStep: If an update was not finite.
         KeyboardInterrupt: If training was interrupted; the message says where the same call will go on.
     """
-    check_one_process()
+    check_sharing(place.parallel, tp=place.tp, batch_size=settings.batch_size, ema=settings.ema)
     place.out.mkdir(parents=True, exist_ok=True)
-    tokenizer = tokenizer_for(corpus, place.out / "tokenizer.json", vocab_size=settings.vocab_size)
+    file = place.out / "tokenizer.json"
+    tokenizer = first_alone(lambda: tokenizer_for(corpus, file, vocab_size=settings.vocab_size))
     asked, settings = settings, replace(settings, vocab_size=tokenizer.vocab_size)  # a short text has fewer pairs
-    tokens = tokenise(corpus, tokenizer, settings, device=place.device, num_workers=place.num_workers)
-    seed_all(settings.seed)
+    tokens = first_alone(
+        lambda: tokenise(corpus, tokenizer, settings, device=place.device, num_workers=place.num_workers)
+    )
     model = Transformer(settings.config(), generator=torch.Generator().manual_seed(settings.seed)).to(place.device)
-    run = _run(model, settings, place.device)
+    engine = engine_for(place.parallel, model, tp=place.tp, precision=settings.precision)
+    group = getattr(engine, "over_ranks", OverRanks()).group
+    place_in_group, copies = rank(group), world_size(group)
+    seed_all(settings.seed + place_in_group)  # dropout differs between rows
+    run = _run(model, engine, settings, place.device)
     log = SpeedLog(
         place.out / "log.jsonl",
-        settings=asdict(asked) | {"data": tokens.digest(), "tokenizer": digest(place.out / "tokenizer.json")},
+        settings=asdict(asked) | {"data": tokens.digest(), "tokenizer": digest(file)},
         run=run,
         tokens_per_step=settings.tokens_per_step,
         flops_per_token=flops_per_token(settings.config()),
         peak_flops_per_second=place.peak_flops_per_second,
     )
-    checkpoints = Checkpoints(place.out / "checkpoints")
+    checkpoints = ShardedCheckpoints(place.out / "checkpoints")
     with log:
         fit(
             run,
-            tokens.train,
+            replace(tokens.train, rank=place_in_group, world_size=copies),
             steps=settings.steps,
             accumulate=settings.accumulate,
-            validation=_watched(tokens.validation, settings.batch_size),
+            validation=replace(
+                _watched(tokens.validation, settings.batch_size), rank=place_in_group, world_size=copies
+            ),
             every=place.every,
             log=log,
             checkpoints=checkpoints,
@@ -76,20 +94,15 @@ def pretrain(corpus: Corpus, settings: Settings, place: Place, *, name: str, rec
         )
     if run.index < settings.steps:
         raise KeyboardInterrupt(where_it_goes_on(checkpoints, run.index, settings.steps))
-    trained = model if run.ema is None else run.ema.model
-    assert isinstance(trained, Transformer)
-    round_to_bf16(trained)
-    card = card_of(corpus, tokens, settings, place, trained, name=name, recipe=recipe)
-    pretrained = Pretrained(trained.eval(), tokenizer, card)
-    room = settings.context_length - 1 - max(len(tokenizer.encode(prompt)) for prompt in corpus.prompts)
-    samples = pretrained.complete(corpus.prompts, max_new_tokens=min(_SAMPLE_TOKENS, room))
-    texts = [prompt + rest for prompt, rest in zip(corpus.prompts, samples, strict=True)]
-    measured, scores = ("", {}) if corpus.measure is None else corpus.measure(pretrained)
-    pretrained = replace(pretrained, card=replace(card, samples=texts, measured=measured, scores=scores))
-    return replace(pretrained, card=save(place.out / "model", pretrained))
+    trained = _trained(run, model, settings, place)
+    loss = held_out_loss(trained, tokens, settings, place)
+    return first_alone(
+        lambda: _written(trained, tokenizer, corpus, tokens, settings, place, loss=loss, name=name, recipe=recipe),
+        lambda: load_folder(place.out / "model"),
+    )
 
 
-def _run(model: Transformer, settings: Settings, device: torch.device) -> Run:
+def _run(model: Transformer, gradients: Gradients, settings: Settings, device: torch.device) -> Run:
     return Run(
         torch.compile(model) if settings.compiled else model,  # type: ignore[arg-type]
         objective(device, z_loss=settings.z_loss),
@@ -98,7 +111,43 @@ def _run(model: Transformer, settings: Settings, device: torch.device) -> Run:
         precision=settings.precision,
         ema=EMA(model, decay=settings.ema) if settings.ema else None,
         max_grad_norm=settings.max_grad_norm,
+        gradients=gradients,
     )
+
+
+def _trained(run: Run, model: Transformer, settings: Settings, place: Place) -> Transformer:
+    """The result as it is written: whole, the average where there is one, rounded."""
+    trained = model if run.ema is None else run.ema.model
+    if place.parallel in ("fsdp", "tp"):
+        state = whole_state(model)
+        trained = Transformer(settings.config()).to(place.device)
+        trained.load_state_dict(state)
+    assert isinstance(trained, Transformer)
+    round_to_bf16(trained)
+    return trained
+
+
+def _written(
+    trained: Transformer,
+    tokenizer: BPETokenizer,
+    corpus: Corpus,
+    tokens: Tokens,
+    settings: Settings,
+    place: Place,
+    *,
+    loss: float,
+    name: str,
+    recipe: str,
+) -> Pretrained:
+    """Write the model with its card and samples."""
+    card = card_of(corpus, tokens, settings, place, trained, loss=loss, name=name, recipe=recipe)
+    pretrained = Pretrained(trained.eval(), tokenizer, card)
+    room = settings.context_length - 1 - max(len(tokenizer.encode(prompt)) for prompt in corpus.prompts)
+    samples = pretrained.complete(corpus.prompts, max_new_tokens=min(_SAMPLE_TOKENS, room))
+    texts = [prompt + rest for prompt, rest in zip(corpus.prompts, samples, strict=True)]
+    measured, scores = ("", {}) if corpus.measure is None else corpus.measure(pretrained)
+    pretrained = replace(pretrained, card=replace(card, samples=texts, measured=measured, scores=scores))
+    return replace(pretrained, card=save(place.out / "model", pretrained))
 
 
 def _watched(validation: tuple[Tensor, Tensor], batch_size: int) -> Batches:

@@ -10,6 +10,7 @@ from statistics import median
 import torch
 from torch import nn
 
+from course_lib.collectives import world_size
 from course_lib.data import Batches
 from course_lib.loops import Loss, Objective, evaluate, next_token, read_log
 from course_lib.loops.loss import Batch
@@ -18,6 +19,7 @@ from course_lib.nn.transformer import Transformer, TransformerConfig
 from course_lib.recipes.corpus import Corpus
 from course_lib.recipes.run_parts import check_folder, versions, where_it_ran
 from course_lib.recipes.settings import Settings
+from course_lib.recipes.sharing import Parallel
 from course_lib.recipes.tokens import Tokens
 from course_lib.scaling import flops_per_token, mfu
 from course_lib.tokenization import bits_per_byte
@@ -33,11 +35,13 @@ class Place:
 
     Args:
         out: A folder: the tokenizer, the log, checkpoints, and at last the model are written there.
-        device: Where to train.
-        peak_flops_per_second: Of the device; what MFU is measured by.
+        device: Where to train: that of this process.
+        peak_flops_per_second: Of the devices of all processes together; what MFU is measured by.
         num_workers: Processes that tokenise; None for this one alone.
         every: Updates between two validations, each with a checkpoint; None for a twentieth of all.
         progress: Whether to show a bar.
+        parallel: How several processes share the model, see `engine_for`.
+        tp: With fsdp: how many processes share each layer.
 
     Raises:
         ValueError: If ``out`` is a file, or a number is out of its range.
@@ -49,6 +53,8 @@ class Place:
     num_workers: int | None = None
     every: int | None = None
     progress: bool = True
+    parallel: Parallel | None = None
+    tp: int = 1
 
     def __post_init__(self) -> None:
         check_folder(self.out)
@@ -69,10 +75,24 @@ def objective(device: torch.device, *, z_loss: float = 0.0) -> Objective:
     return on_device
 
 
+def held_out_loss(model: Transformer, tokens: Tokens, settings: Settings, place: Place) -> float:
+    """Return the nats a token on all that was held out, in float32; every rank calls this, and looks at its share."""
+    windows = Batches(tokens.validation, batch_size=settings.batch_size, seed=0, shuffle=False, epochs=1)
+    return evaluate(model, objective(place.device), windows)["loss"]
+
+
 def card_of(
-    corpus: Corpus, tokens: Tokens, settings: Settings, place: Place, model: Transformer, *, name: str, recipe: str
+    corpus: Corpus,
+    tokens: Tokens,
+    settings: Settings,
+    place: Place,
+    model: Transformer,
+    *,
+    loss: float,
+    name: str,
+    recipe: str,
 ) -> Card:
-    """Return a card for the finished model, measured in float32 on all that was held out.
+    """Return a card for the finished model, whose `held_out_loss` is ``loss``.
 
     Beside it stand an interpolated Kneser-Ney trigram, trained on the same tokens, and the process that wrote the
     text where its probabilities are known.
@@ -83,8 +103,6 @@ def card_of(
         bits = bits_per_byte(nats_per_token, num_tokens=len(held_out), num_bytes=tokens.num_validation_bytes)
         return {"nats_per_token": round(nats_per_token, 4), "bits_per_byte": round(bits, 4)}
 
-    windows = Batches(tokens.validation, batch_size=settings.batch_size, seed=0, shuffle=False, epochs=1)
-    loss = evaluate(model, objective(place.device), windows)["loss"]
     trigram = KneserNey(
         tokens.stream(_BASELINE_TOKENS), order=3, vocab_size=settings.vocab_size, separator=tokens.separator
     )
@@ -120,6 +138,9 @@ def _effort(tokens: Tokens, num_seen: int, config: TransformerConfig, place: Pla
     if tokens.num_train is not None:
         found |= {"tokens_to_learn_from": tokens.num_train, "epochs": round(num_seen / tokens.num_train, 2)}
     found |= where_it_ran(place.out, place.device)
+    if world_size() > 1:
+        found |= {"processes": world_size(), "parallel": place.parallel or "ddp"}
+        found |= {"tp": place.tp} if place.tp > 1 else {}
     speeds = [row["tokens_per_second"] for row in read_log(place.out / "log.jsonl").rows if "tokens_per_second" in row]
     if speeds:
         peak, speed = place.peak_flops_per_second, median(speeds)

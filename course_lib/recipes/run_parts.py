@@ -36,7 +36,10 @@ def check_updates(
 def check_one_process() -> None:
     """Raise a ValueError under torchrun."""
     if world_size() > 1:
-        raise ValueError("this recipe runs in one process: start it with python, not with torchrun.")
+        raise ValueError(
+            f"this recipe runs in one process, got {world_size()}: start it with python, not with torchrun (that is "
+            "for course_lib.recipes.pretrain)."
+        )
 
 
 def check_folder(out: Path) -> None:

@@ -50,7 +50,7 @@ class Tokens:
             return _targets(self.train.tensors[1].cpu())[:limit]
         parts: list[npt.NDArray[np.int64]] = []
         missing = limit
-        for _, y in replace(self.train, epochs=1):
+        for _, y in replace(self.train, epochs=1, rank=0, world_size=1):
             parts.append(_targets(y))
             missing -= len(parts[-1])
             if missing <= 0:

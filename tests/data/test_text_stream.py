@@ -165,3 +165,19 @@ def test_two_ranks_share_every_batch(rank, monkeypatch):
     for first, (x_mine, y_mine) in zip((0, 3, 6), batches, strict=True):
         assert torch.equal(x_mine, x[first + rank : first + 3 : 2])
         assert torch.equal(y_mine, y[first + rank : first + 3 : 2])
+
+
+def test_a_place_that_is_given_wins():
+    """Ranks that split the model, not the rows, must all see the same ones."""
+    options = {"context_length": 4, "separator": END, "batch_size": 3}
+    rows = [{"ids": list(range(30))}]
+    whole = list(PackedStream(rows, **options))
+    parts = [list(PackedStream(rows, **options, rank=rank, world_size=2).skip(1)) for rank in (0, 1)]
+    for (x, y), *places in zip(whole[1:], *parts, strict=True):
+        for rank, (x_mine, y_mine) in enumerate(places):
+            assert torch.equal(x_mine, x[rank::2])
+            assert torch.equal(y_mine, y[rank::2])
+    with pytest.raises(ValueError, match="give rank and world_size together, got rank=1, world_size=None"):
+        PackedStream(rows, **options, rank=1)
+    with pytest.raises(ValueError, match="rank must lie in 0 to world_size - 1, got rank 2 of 2"):
+        PackedStream(rows, **options, rank=2, world_size=2)

@@ -10,6 +10,7 @@ MODULES = (
     "course_lib.collectives",
     "course_lib.data",
     "course_lib.diffusion",
+    "course_lib.distributed",
     "course_lib.evaluation",
     "course_lib.loops",
     "course_lib.losses",

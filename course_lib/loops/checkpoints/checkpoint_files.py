@@ -9,7 +9,7 @@ import platform
 import re
 import shutil
 import warnings
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -34,7 +34,9 @@ class CheckpointError(RuntimeError):
     """A checkpoint could not be written, or cannot be trusted; the message names the file and what is wrong with it."""
 
 
-def write(folder: Path, step: int, state: Any) -> Path:
+def write(
+    folder: Path, step: int, state: Any, *, add: Callable[[Path], dict[str, dict[str, Any]]] | None = None
+) -> Path:
     """Save ``state`` as a new checkpoint in ``folder``; once this returns, it survives a crash.
 
     Everything goes into a hidden folder beside its final place: tensors, values, and at last a manifest with the
@@ -45,6 +47,7 @@ def write(folder: Path, step: int, state: Any) -> Path:
         folder: Holds the checkpoints of one run; made if it is not there.
         step: Steps made so far; part of the name.
         state: What `course_lib.loops.checkpoints.state.pack` takes.
+        add: Puts more files into the folder it is given, syncs them, and returns the `file_entry` of each by its name.
 
     Returns:
         The new checkpoint, such as ``folder/000003_step_1200``: the third that was saved here, after step 1200.
@@ -70,7 +73,7 @@ def write(folder: Path, step: int, state: Any) -> Path:
             target = folder / f"{number:06d}_step_{step}"
             temporary = folder / f".saving_{target.name}"
             try:
-                _fill(temporary, tree, tensors)
+                _fill(temporary, tree, tensors, add)
                 durable_files.rename(temporary, target)
             except BaseException:
                 if temporary.exists():
@@ -82,7 +85,17 @@ def write(folder: Path, step: int, state: Any) -> Path:
         raise CheckpointError(f"step {step} could not be saved in {folder}: {error}. {_situation(folder)}") from error
 
 
-def _fill(temporary: Path, tree: Any, tensors: dict[str, torch.Tensor]) -> None:
+def file_entry(file: Path) -> dict[str, Any]:
+    """Return what a manifest says of a file: its size and its hash."""
+    return {"bytes": file.stat().st_size, "sha256": _file_hash(file)}
+
+
+def _fill(
+    temporary: Path,
+    tree: Any,
+    tensors: dict[str, torch.Tensor],
+    add: Callable[[Path], dict[str, dict[str, Any]]] | None,
+) -> None:
     os.mkdir(temporary)
     save_file(tensors, temporary / TENSORS)
     values = json.dumps(tree, allow_nan=False, separators=(",", ":")).encode()
@@ -97,6 +110,7 @@ def _fill(temporary: Path, tree: Any, tensors: dict[str, torch.Tensor]) -> None:
         "files": {
             TENSORS: {"bytes": (temporary / TENSORS).stat().st_size, "sha256": tensors_hash.result()},
             VALUES: {"bytes": len(values), "sha256": hashlib.sha256(values).hexdigest()},
+            **({} if add is None else add(temporary)),
         },
         "saved_with": versions(),
     }

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,8 +12,9 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from course_lib.collectives import gather_rows, rank, world_size
+from course_lib.collectives import rank, world_size
 from course_lib.loops.checkpoints import checkpoint_files
+from course_lib.loops.checkpoints.between_ranks import all_or_none, gather_bytes
 from course_lib.loops.checkpoints.checkpoint_files import CheckpointError
 from course_lib.loops.checkpoints.state import pack, unpack
 from course_lib.loops.run import Run
@@ -88,23 +87,20 @@ class Checkpoints:
                 time), or a state holds what cannot be saved; the message gives its path.
             CheckpointError: If it could not be written. Earlier checkpoints are as they were.
         """
-        with _all_or_none(run.device):
-            if rank() == 0 and not self._known and (there := checkpoint_files.listed(self.folder)):
-                raise ValueError(
-                    f"{self.folder} holds {there[-1].name} of an earlier run: call resume(run) first to go on from it, "
-                    "or take another folder."
-                )
+        with all_or_none(run.device):
+            if rank() == 0:
+                self._refuse_another_run()
             self._known = True
             shared = {"run": run.state_dict(), "others": {name: other.state_dict() for name, other in others.items()}}
             packed = pack(shared) if world_size() > 1 else None
-        apart = [] if packed is None else _differences(*packed, run.device)
+        apart = [] if packed is None else differences(*packed, run.device)
         path = self.folder
-        with _all_or_none(run.device):
+        with all_or_none(run.device):
             if rank() == 0:
                 state = {"world_size": world_size(), "shared": shared, "ranks": apart}
                 path = checkpoint_files.write(self.folder, run.index, state)
                 checkpoint_files.remove_oldest(self.folder, keep=self.keep, besides=self._refused)
-        return self.folder / _gather(path.name.encode(), run.device)[0].decode()
+        return self.folder / gather_bytes(path.name.encode(), run.device)[0].decode()
 
     def resume(self, run: Run, **others: Stateful) -> bool:
         """Put ``run`` and ``others`` where the newest whole checkpoint left them; return False if there is none at all.
@@ -123,12 +119,12 @@ class Checkpoints:
                 saved it, whose results may differ in the last bits.
         """
         path = None
-        with _all_or_none(run.device):
+        with all_or_none(run.device):
             if rank() == 0:
                 path = self._newest_whole(refusing=self._refused)
-        name = _gather(path.name.encode() if path else b"", run.device)[0].decode()
+        name = gather_bytes(path.name.encode() if path else b"", run.device)[0].decode()
         if name:
-            with _all_or_none(run.device):
+            with all_or_none(run.device):
                 state = _own_part(self.folder / name)
                 if (saved := set(state["others"])) != set(others):
                     raise ValueError(f"{name} holds besides the run {sorted(saved)}, resume got {sorted(others)}.")
@@ -148,6 +144,13 @@ class Checkpoints:
             UserWarning: If a newer one is damaged.
         """
         return self._newest_whole(refusing=set())
+
+    def _refuse_another_run(self) -> None:
+        if not self._known and (there := checkpoint_files.listed(self.folder)):
+            raise ValueError(
+                f"{self.folder} holds {there[-1].name} of an earlier run: call resume(run) first to go on from it, "
+                "or take another folder."
+            )
 
     def _newest_whole(self, *, refusing: set[Path]) -> Path | None:
         problems = []
@@ -184,21 +187,26 @@ def _own_part(path: Path) -> Any:
             f"{path} was saved by {saved} process{'es' * (saved > 1)}, this run has {world_size()}: start as many, "
             "since each had its own random generators and its own part of every batch."
         )
-    if rank() == 0:
+    return part_of_rank(state, rank())
+
+
+def part_of_rank(state: Any, place: int) -> Any:
+    """Return a checkpoint's ``state`` as rank ``place`` had it: what all have in common, and what differs there."""
+    if place == 0:
         return state["shared"]
     tree, tensors = pack(state["shared"])
-    apart = state["ranks"][rank() - 1]
+    apart = state["ranks"][place - 1]
     return unpack(tree if apart["tree"] is None else json.loads(apart["tree"]), {**tensors, **apart["tensors"]})
 
 
-def _differences(tree: Any, tensors: dict[str, Tensor], device: torch.device) -> list[dict[str, Any]]:
-    """For each rank from 1 on, the part of its packed state that is not as on rank 0."""
+def differences(tree: Any, tensors: dict[str, Tensor], device: torch.device) -> list[dict[str, Any]]:
+    """Return, for each rank from 1 on, the part of its packed state that is not as on rank 0; all ranks call this."""
     values = json.dumps(tree)
     hashes = {name: _tensor_hash(tensor) for name, tensor in tensors.items()}
-    common = json.loads(_gather(json.dumps([values, hashes]).encode() if rank() == 0 else b"", device)[0])
+    common = json.loads(gather_bytes(json.dumps([values, hashes]).encode() if rank() == 0 else b"", device)[0])
     own = {name: tensor for name, tensor in tensors.items() if common[1].get(name) != hashes[name]}
     own_values = "" if values == common[0] else values
-    messages = _gather(own_values.encode() + b"\n" + save(own), device)
+    messages = gather_bytes(own_values.encode() + b"\n" + save(own), device)
     apart = []
     for message in messages[1:]:
         text, _, numbers = message.partition(b"\n")
@@ -209,32 +217,3 @@ def _differences(tree: Any, tensors: dict[str, Tensor], device: torch.device) ->
 def _tensor_hash(tensor: Tensor) -> str:
     numbers = tensor.reshape(-1).view(torch.uint8).numpy()
     return hashlib.sha256(f"{tensor.dtype}{tuple(tensor.shape)}".encode() + numbers.tobytes()).hexdigest()
-
-
-def _gather(message: bytes, device: torch.device) -> list[bytes]:
-    """Every rank's message, in rank order, without pickling."""
-    if world_size() == 1:
-        return [message]
-    lengths = gather_rows(torch.tensor([len(message)], device=device)).tolist()
-    padded = torch.zeros(1, max(1, *lengths), dtype=torch.uint8)
-    padded[0, : len(message)] = torch.frombuffer(bytearray(message or b"\0"), dtype=torch.uint8)[: len(message)]
-    rows = gather_rows(padded.to(device)).cpu().numpy()
-    return [bytes(row[:length]) for row, length in zip(rows, lengths, strict=True)]
-
-
-@contextmanager
-def _all_or_none(device: torch.device) -> Iterator[None]:
-    """Wait for all ranks at the end of the block; what went wrong on one is raised on all."""
-    failure: Exception | None = None
-    try:
-        yield
-    except Exception as error:
-        failure = error
-    report = b"" if failure is None else f"{isinstance(failure, ValueError):d}{failure}".encode(errors="replace")
-    reports = _gather(report, device)
-    if failure is not None:
-        raise failure
-    for place, other in enumerate(reports):
-        if other:
-            kind = ValueError if other.startswith(b"1") else CheckpointError
-            raise kind(f"rank {place}: {other[1:].decode()}")

@@ -254,3 +254,15 @@ def test_what_is_not_ours_is_not_swept(tmp_path):
     before = {path.name for path in tmp_path.iterdir()}
     sweep(tmp_path)
     assert before - {path.name for path in tmp_path.iterdir()} == {".saving_000003_step_3"}
+
+
+def test_files_that_somebody_adds_are_in_the_manifest(tmp_path):
+    def add(folder):
+        durable_files.write_file(folder / "more.bin", b"12345")
+        return {"more.bin": checkpoint_files.file_entry(folder / "more.bin")}
+
+    path = checkpoint_files.write(tmp_path, 1, {"a": 1}, add=add)
+    assert checkpoint_files.check(path)["files"]["more.bin"]["bytes"] == 5
+    (path / "more.bin").write_bytes(b"12346")
+    with pytest.raises(CheckpointError, match=r"more.bin is damaged"):
+        checkpoint_files.read(path)

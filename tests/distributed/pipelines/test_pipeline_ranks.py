@@ -1,0 +1,236 @@
+"""Pipelines on two and four ranks against one process: losses, norms, every gradient, weights in the end."""
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.testing import assert_close
+
+from course_lib.collectives import rank, world_size
+from course_lib.data import Batches
+from course_lib.distributed import (
+    FullySharded,
+    Pipeline,
+    TensorParallel,
+    TorchPipeline,
+    TransformerStage,
+    device_mesh,
+    split_transformer,
+)
+from course_lib.loops import Checkpoints, Loss, NonFiniteStep, Run, evaluate, next_token, train
+from course_lib.nn.transformer import Transformer, gpt, llama
+
+CLOSE = {"rtol": 1e-10, "atol": 1e-12}  # float64, sums in another order
+# The gradient of a key's bias is 0 but for rounding, which Adam divides by its own size.
+WEIGHTS_CLOSE = {"rtol": 1e-10, "atol": 1e-10}
+STEPS, FEW, ROWS, BATCH_SIZE, TOKENS, VOCABULARY = 20, 4, 9, 4, 4, 12  # an epoch's last batch has one row
+SIZES = {"vocab_size": VOCABULARY, "width": 8, "num_layers": 4, "num_heads": 2, "context_length": TOKENS}
+CONFIGS = {"gpt": gpt(**SIZES), "llama": llama(**SIZES)}  # the first with a tied embedding
+
+
+def model(name, seed=0):
+    return Transformer(CONFIGS[name], generator=torch.Generator().manual_seed(seed)).double()
+
+
+def batches(place=0, places=1, drop_last=False):
+    generator = torch.Generator().manual_seed(1)
+    text = torch.randint(0, VOCABULARY, (ROWS, TOKENS + 1), generator=generator)
+    y = text[:, 1:].clone()
+    y[torch.rand(y.shape, generator=generator) < 0.3] = -100  # rows have different numbers of targets
+    return Batches((text[:, :-1], y), batch_size=BATCH_SIZE, seed=2, rank=place, world_size=places, drop_last=drop_last)
+
+
+def with_metric(model, batch):
+    """An objective with a metric, whose name only the last stage can know."""
+    loss = next_token(model, batch)
+    return Loss(loss.total, loss.count, {"twice": 2 * loss.total.detach()})
+
+
+def make_run(name, way, dp=1, tp=1):
+    if way == "one process":
+        learner = model(name)
+        return Run(learner, with_metric, adamw(learner), max_grad_norm=0.5)
+    mesh = device_mesh(dp=dp, tp=tp, pp=world_size() // (dp * tp))
+    copy, place = mesh.get_local_rank("dp"), mesh.get_local_rank("pp")
+    whole = model(name, seed=copy)  # the copies start from different weights: those of the first must win
+    stage = TransformerStage(whole, place, mesh["pp"].size())
+    if place > 0 and stage.tied is not None:
+        nn.init.ones_(stage.tied)  # likewise
+    schedule = "gpipe" if "gpipe" in way else "1f1b"
+    if "torch" in way:
+        engine = TorchPipeline(stage, mesh, schedule=schedule)
+    else:
+        within = None
+        if tp > 1:
+            split_transformer(stage, mesh)
+            within = TensorParallel(stage, mesh)
+        elif "FSDP" in way:
+            within = FullySharded(stage, mesh=mesh["dp"])
+        engine = Pipeline(stage, mesh, schedule=schedule, within=within)
+    return Run(stage, with_metric, adamw(stage), max_grad_norm=0.5, gradients=engine)
+
+
+def adamw(learner):
+    return torch.optim.AdamW(learner.parameters(), lr=0.02, weight_decay=0.1)
+
+
+def whole(run, what):
+    if hasattr(run.gradients, f"whole_{what}"):
+        return getattr(run.gradients, f"whole_{what}")()
+    named = run.model.named_parameters()
+    return {name: (p.grad if what == "gradients" else p.detach()).clone() for name, p in named}
+
+
+def trained(name, way, accumulate, dp=1, tp=1, steps=STEPS, drop_last=False):
+    run, record = make_run(name, way, dp, tp), []
+    places = (dist.get_rank() // tp % dp, dp) if way != "one process" else (0, 1)
+    for step in train(run, batches(*places, drop_last), steps=steps, accumulate=accumulate):
+        gradients = whole(run, "gradients") if step.index in (1, 2, STEPS) else {}
+        numbers = {"norm": step.grad_norm, "count": torch.as_tensor(step.count), "twice": step.metrics["twice"]}
+        record.append({"loss": step.loss, **numbers, **gradients})
+    return record, whole(run, "parameters"), run
+
+
+def worker(me, expected, folder):
+    for name, way, accumulate, steps in (
+        ("gpt", "1f1b", 3, STEPS),  # with four stages fewer micro-batches than stages
+        ("llama", "gpipe", 5, STEPS),
+        ("llama", "1f1b", 5, FEW),
+    ):
+        found = trained(name, way, accumulate, steps=steps)
+        compare(f"{name} {way}", found, expected[name, accumulate])
+        check_timeline(found[2].gradients, accumulate if "gpipe" in way else min(accumulate, world_size() - me))
+    compare("torch, 1f1b", trained("gpt", "torch 1f1b", 4, drop_last=True), expected["gpt", "even"])
+    found = trained("llama", "torch gpipe", 4, drop_last=True, steps=FEW)
+    compare("torch, gpipe", found, expected["llama", "even"])
+    if world_size() == 4:
+        compare("two copies", trained("gpt", "1f1b", 3, dp=2), expected["gpt", 3])
+        compare("layers in two parts", trained("gpt", "1f1b", 3, tp=2, steps=FEW), expected["gpt", 3])
+        compare("two sharded copies", trained("gpt", "1f1b, FSDP", 3, dp=2, steps=FEW), expected["gpt", 3])
+        found = trained("llama", "torch 1f1b", 4, dp=2, drop_last=True, steps=FEW)
+        compare("two copies, torch", found, expected["llama", "even"])
+    check_evaluation()
+    check_checkpoints(folder)
+    check_a_bad_stage()
+    check_errors()
+
+
+def check_timeline(pipeline, held):
+    timeline = pipeline.timeline()
+    assert pipeline.peak_held == timeline.peak_held[rank()] == held
+    assert len(timeline.of_stage(0)) == len(timeline.events) / world_size()
+    assert timeline.events[0].start_seconds == 0
+    assert 0 < timeline.bubble < 1
+
+
+def check_evaluation():
+    """All stages report what the whole model has; training mode, and the next step's timeline, are as they were."""
+    run = make_run("gpt", "1f1b")
+    rows = batches()
+    finite = Batches(rows.data, batch_size=BATCH_SIZE, seed=0, epochs=1, rank=0, world_size=1)
+    with torch.no_grad():
+        losses = [with_metric(model("gpt"), batch) for batch in finite]
+    count = sum(loss.count for loss in losses)
+    for _ in range(2):
+        found = evaluate(run.model, run.gradients.forward_only(with_metric), finite)
+        assert found["loss"] == pytest.approx(float(sum(loss.total for loss in losses)) / count, rel=1e-12)
+        assert found["twice"] == pytest.approx(2 * found["loss"], rel=1e-12)
+        run.gradients._precision = "bf16"  # of training: evaluation has its own
+    assert run.model.training
+
+
+def check_checkpoints(folder):
+    """Saved in mid-run and gone on from in new stages: the same to the last bit."""
+    run, stream = make_run("gpt", "1f1b"), batches()
+    folder = f"{folder}/{world_size()}"
+    for _ in train(run, stream, steps=3, accumulate=2):
+        pass
+    Checkpoints(folder).save(run)
+    straight = [step.loss for step in train(run, stream.skip(run.consumed), steps=6, accumulate=2)]
+    again = make_run("gpt", "1f1b")
+    assert Checkpoints(folder).resume(again)
+    resumed = [step.loss for step in train(again, stream.skip(again.consumed), steps=6, accumulate=2)]
+    assert_close(resumed, straight, rtol=0, atol=0)
+    assert_close(again.model.state_dict(), run.model.state_dict(), rtol=0, atol=0)
+
+
+def compare(what, found, expected):
+    """Each step, and the weights in the end where as many steps were made."""
+    named = f"{what} on {world_size()} ranks"
+    steps = len(found[0])
+    assert_close(found[0], expected[0][:steps], **CLOSE, msg=lambda text: f"{named}: {text}")
+    if steps == STEPS:
+        assert_close(found[1], expected[1], **WEIGHTS_CLOSE, msg=lambda text: f"{named}: {text}")
+
+
+def check_a_bad_stage():
+    """One NaN in the first stage, or one in a gradient that only the first stage sees: all stop alike."""
+    run = make_run("llama", "1f1b")
+    stream = iter(batches())
+    if rank() == 0:
+        for parameter in run.model.parameters():
+            parameter.register_hook(lambda gradient: gradient * torch.nan)
+    before = {name: parameter.detach().clone() for name, parameter in run.model.named_parameters()}
+    with pytest.raises(NonFiniteStep):
+        run.step(next(stream), next(stream))
+    assert_close(dict(run.model.named_parameters()), before, rtol=0, atol=0)
+
+
+def check_errors():
+    run = make_run("llama", "torch 1f1b")
+    stream = batches()
+    ragged = [batch for batch, _ in zip(stream, range(3), strict=False)]
+    with pytest.raises(ValueError, match="micro-batches of one shape"):
+        run.step(*ragged)
+    with pytest.raises(ValueError, match=r"as many micro-batches as stages, got 1 for \d"):
+        run.step(ragged[0])
+    for way in ("1f1b", "torch 1f1b"):
+        run = make_run("llama", way)
+        with pytest.raises(ValueError, match="got different micro-batches"):
+            run.step(*[tuple(tensor + rank() for tensor in batch) for batch in ragged[:2]])
+        with pytest.raises(ValueError, match=r"micro-batches \(x, ...\) of tensors"):
+            run.step({"x": 1})
+        stage, gradients = run.model, run.gradients
+        with pytest.raises(ValueError, match="must train the stage"):
+            Run(nn.Linear(1, 1), next_token, torch.optim.SGD(stage.parameters()), gradients=gradients)
+        optimizer = torch.optim.SGD(stage.parameters())
+        with pytest.raises(ValueError, match="fp16"):
+            Run(stage, next_token, optimizer, gradients=gradients, precision="fp16")
+    with pytest.raises(ValueError, match="schedule must be one of"):
+        Pipeline(run.model, device_mesh(pp=world_size()), schedule="zero bubble")
+
+
+def test_pipelines_equal_one_process(on_two_and_four_ranks, tmp_path):
+    expected = {
+        (name, accumulate): trained(name, "one process", accumulate)[:2]
+        for name, accumulate in (("gpt", 3), ("llama", 5))
+    }
+    for name in CONFIGS:
+        expected[name, "even"] = trained(name, "one process", 4, drop_last=True)[:2]
+    on_two_and_four_ranks(worker, expected, str(tmp_path / "checkpoints"))
+
+
+def test_stages_make_up_the_model():
+    for config in CONFIGS.values():
+        whole_model = Transformer(config)
+        stages = [TransformerStage(whole_model, stage, 3) for stage in range(3)]
+        assert [list(stage.blocks) for stage in stages] == [["0", "1"], ["2"], ["3"]]
+        names = {name for stage in stages for name, _ in stage.named_parameters()}
+        assert names == {name for name, _ in whole_model.named_parameters()}
+        x = tokens = torch.tensor([[1, 2, 3]])
+        for stage in stages:
+            x = stage(x)
+        assert_close(x, whole_model(tokens), rtol=0, atol=0)
+
+
+def test_stages_refuse_what_they_cannot_be():
+    whole_model = Transformer(CONFIGS["gpt"])
+    for place, num_stages, message in ((2, 2, "must lie in 0"), (-1, 2, "must lie in 0"), (0, 5, "4 blocks cannot")):
+        with pytest.raises(ValueError, match=message):
+            TransformerStage(whole_model, place, num_stages)
+    with pytest.raises(ValueError, match="with an output layer"):
+        TransformerStage(Transformer(CONFIGS["gpt"], head=False), 0, 2)
+    with pytest.raises(ValueError, match="do not fit into the context length 4"):
+        TransformerStage(whole_model, 0, 2)(torch.zeros(1, 5, dtype=torch.int64))
+    with pytest.raises(ValueError, match="no process group"):
+        device_mesh()
