@@ -1,4 +1,4 @@
-"""Ranks laid out in three dimensions: pipeline stages, copies of the model, parts of each layer."""
+"""Ranks laid out in three dimensions: copies of the model, pipeline stages, parts of each layer."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 
 
 def device_mesh(*, dp: int | None = None, tp: int = 1, pp: int = 1) -> DeviceMesh:
-    """Return torch's mesh of all ranks with the dimensions ``("pp", "dp", "tp")``, of which some may have size 1.
+    """Return torch's mesh of all ranks with the dimensions ``("dp", "pp", "tp")``, of which some may have size 1.
 
     Neighbouring ranks sit in one machine, where links are fastest. Tensor parallelism sends whole activations several
-    times in each layer, so it gets the last dimension, that of the neighbours. Pipelines send least, an activation for
-    each micro-batch, so their stages lie furthest apart.
+    times in each layer, so it gets the last dimension, that of the neighbours. Stages of a pipeline send one activation
+    for each micro-batch and come next. Copies of the model talk least often, once a step, and can do so while they
+    still compute; they lie furthest apart, as :class:`Layout` numbers them.
 
     Every rank calls this with the same sizes. ``mesh["tp"].get_group()`` is the process group of the ranks that differ
     from this one in that dimension alone, ``mesh.get_local_rank("tp")`` this rank's place among them.
@@ -38,10 +39,11 @@ def device_mesh(*, dp: int | None = None, tp: int = 1, pp: int = 1) -> DeviceMes
         ...     mesh = device_mesh()
         ...     print(mesh.mesh_dim_names, tuple(mesh.shape), mesh.get_local_rank("tp"))
         ...     dist.destroy_process_group()
-        ('pp', 'dp', 'tp') (1, 1, 1) 0
+        ('dp', 'pp', 'tp') (1, 1, 1) 0
 
     Reference: Narayanan et al. 2021, Efficient large-scale language model training on GPU clusters using Megatron-LM,
-    section 3 (takeaway 1), https://arxiv.org/abs/2104.04473
+    section 3, https://arxiv.org/abs/2104.04473; the order is that of Grattafiori et al. 2024, The Llama 3 herd of
+    models, section 3.3, https://arxiv.org/abs/2407.21783
     """
     from torch.distributed.device_mesh import init_device_mesh
 
@@ -57,4 +59,4 @@ def device_mesh(*, dp: int | None = None, tp: int = 1, pp: int = 1) -> DeviceMes
         named = f"tp={tp} times pp={pp}" if dp is None else f"dp={dp} times tp={tp} times pp={pp}"
         relation = "does not divide" if dp is None else "is not"
         raise ValueError(f"{named} {relation} the number of ranks, {world_size()}: change the sizes or start as many.")
-    return init_device_mesh(device().type, (pp, copies, tp), mesh_dim_names=("pp", "dp", "tp"))
+    return init_device_mesh(device().type, (copies, pp, tp), mesh_dim_names=("dp", "pp", "tp"))

@@ -83,7 +83,7 @@ def whole(run, what):
 
 def trained(name, way, accumulate, dp=1, tp=1, steps=STEPS, drop_last=False):
     run, record = make_run(name, way, dp, tp), []
-    places = (dist.get_rank() // tp % dp, dp) if way != "one process" else (0, 1)
+    places = (dist.get_rank() // (world_size() // dp), dp) if way != "one process" else (0, 1)
     for step in train(run, batches(*places, drop_last), steps=steps, accumulate=accumulate):
         gradients = whole(run, "gradients") if step.index in (1, 2, STEPS) else {}
         numbers = {"norm": step.grad_norm, "count": torch.as_tensor(step.count), "twice": step.metrics["twice"]}
