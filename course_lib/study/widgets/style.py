@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
 # While a button has the focus, JupyterLab takes typed letters as its own commands: "b" adds a cell, "x" cuts one. A
 # learner may type the letter of a choice, so plain keys stay inside the panel; ipywidgets cannot do that from Python.
+# When a page is loaded again, the picture is made before it is put into its panel: hence the wait.
 _KEEP_KEYS = (
-    """<img src="data:," alt="" onerror="this.closest('.course-study').addEventListener('keydown', """
-    """event => { if (!event.ctrlKey && !event.metaKey && !event.altKey) event.stopPropagation(); })">"""
+    """<img src="data:," alt="" onerror="(function keep(image) { const panel = image.closest('.course-study'); """
+    """if (!panel) return setTimeout(keep, 100, image); panel.addEventListener('keydown', event => { """
+    """if (!event.ctrlKey && !event.metaKey && !event.altKey) event.stopPropagation(); }) })(this)">"""
 )
 
 
