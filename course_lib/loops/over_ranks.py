@@ -25,8 +25,8 @@ def _total_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
 class OverRanks:
     """What a run must know of a ``gradients`` function that shares the work among ranks in a way of its own.
 
-    Such a function carries it as an attribute ``over_ranks``. A function without one is taken to know nothing of ranks:
-    each has the whole model and its own rows, and the run adds up everything over all of them.
+    Such a function carries it as an attribute ``over_ranks``. One without, or one wrapped in another, is taken to know
+    nothing of ranks: each has the whole model and its own rows, and the run adds up everything over all of them.
 
     Args:
         group: Ranks that hold the same parameters (or the same part of them) and see different rows: the numbers of a
@@ -34,7 +34,7 @@ class OverRanks:
         summed: Whether the function leaves gradients that are summed over ``group`` already.
         norm: Returns the Euclidean norm of the whole gradient, the same on every rank there is, from the optimizer's
             parameters that have a ``.grad``.
-        check: Called with the run once it is built, to refuse what the function cannot do.
+        check: Called once with the run that is to use it, to refuse what the function cannot do.
 
     Example:
         >>> weight = nn.Parameter(torch.zeros(2))
@@ -47,6 +47,9 @@ class OverRanks:
     summed: bool = False
     norm: Callable[[Sequence[nn.Parameter]], Tensor] = _total_norm
     check: Callable[[Run], Any] = lambda run: None
+
+
+OF_THE_RUN_ALONE = OverRanks()
 
 
 def add_over_ranks(

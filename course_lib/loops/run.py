@@ -15,7 +15,7 @@ from course_lib.loops.backprop import Gradients, backprop
 from course_lib.loops.buffers import SavedBuffers
 from course_lib.loops.ema import EMA
 from course_lib.loops.loss import Batch, Loss, Objective
-from course_lib.loops.over_ranks import OverRanks, add_over_ranks
+from course_lib.loops.over_ranks import OF_THE_RUN_ALONE, OverRanks, add_over_ranks
 from course_lib.loops.precision import LossScaler, Precision, check_precision, in_precision
 from course_lib.loops.rates import remember_rates, set_rates
 from course_lib.loops.run_state import load_run_state, run_state
@@ -80,7 +80,7 @@ class Run:
     consumed: int = 0
     scaler: LossScaler | None = field(init=False, default=None)
     _health: Health = field(init=False, repr=False)
-    _over_ranks: OverRanks = field(init=False, repr=False)
+    _checked: OverRanks | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
         if not self.max_grad_norm > 0:
@@ -99,13 +99,25 @@ class Run:
         if self.defer_checks is None:
             self.defer_checks = can_skip and self.device.type != "cpu" and not self.after_step
         self._health = Health(rewind=self._rewind, deferred=self.defer_checks)
-        self._over_ranks = getattr(self.gradients, "over_ranks", OverRanks())
-        self._over_ranks.check(self)
+        _ = self.over_ranks  # refuses what it cannot do
 
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
         return self._parameters()[0].device
+
+    @property
+    def over_ranks(self) -> OverRanks:
+        """What ``gradients`` says about ranks; asked in every step, for it may be exchanged.
+
+        Raises:
+            ValueError: If it cannot do what this run asks for.
+        """
+        found: OverRanks = getattr(self.gradients, "over_ranks", OF_THE_RUN_ALONE)
+        if found is not self._checked:
+            found.check(self)
+            self._checked = found
+        return found
 
     def step(self, *micro_batches: Batch) -> Step:
         """Update once on the gradient of all ``micro_batches`` together.
@@ -134,7 +146,7 @@ class Run:
             if self.scaler is not None:
                 divisor = divisor * self.scaler.factor()
             learnt, loss = self._with_gradient(), total / divisor
-            grad_norm = self._over_ranks.norm(learnt) / divisor
+            grad_norm = self.over_ranks.norm(learnt) / divisor
             self._health.note(self.index, self.consumed, learning_rate, grad_norm)
             skipped = self._verdict(loss, grad_norm)
         except BaseException:
@@ -163,7 +175,7 @@ class Run:
         count: int | Tensor = sum(1 if loss.count is None else loss.count for loss in losses)
         total = _sum([loss.total for loss in losses])
         sums = {name: _sum([loss.metrics[name] for loss in losses]) for name in losses[0].metrics}
-        over = self._over_ranks
+        over = self.over_ranks
         if world_size(over.group) > 1:
             unsummed = [] if over.summed else [parameter for parameter in self._parameters() if parameter.requires_grad]
             total, count, sums = add_over_ranks(unsummed, total, count, sums, over.group)

@@ -20,7 +20,8 @@ def train(run: Run, batches: Iterable[Batch], *, steps: int, accumulate: int = 1
         run: What is trained; it keeps its place, so a second call goes on where the first stopped.
         batches: A stream of batches. Under torchrun it must say that it is split by rank already, as
             `course_lib.data.Batches` does by an attribute ``split_by_rank = True``: otherwise every rank would
-            train on the same rows.
+            train on the same rows. One that has a ``world_size`` must share its rows among at least the ranks that
+            the run adds up over.
         steps: Updates counted from the start of the run, not of this call.
         accumulate: Batches per update. A last group that is not full is dropped, so every update sees as much.
 
@@ -45,6 +46,12 @@ def train(run: Run, batches: Iterable[Batch], *, steps: int, accumulate: int = 1
         raise ValueError(
             f"{world_size()} processes would all train on the same rows of this {type(batches).__name__}: use "
             "course_lib.data.Batches, or set split_by_rank = True on a stream that gives each rank its own rows."
+        )
+    sharing, dealt = world_size(run.over_ranks.group), getattr(batches, "world_size", None) or world_size()
+    if dealt < sharing:
+        raise ValueError(
+            f"the rows are dealt out among {dealt} ranks, but the run adds up over {sharing}: some would count more "
+            "than once. Give the stream the rank and world_size of the group that its engine adds up over, or neither."
         )
     return _train(run, iter(batches), steps, accumulate)
 

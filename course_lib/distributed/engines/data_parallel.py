@@ -77,8 +77,10 @@ class DDP:
             process_group=group,
             bucket_cap_mb=bucket_megabytes,
             find_unused_parameters=find_unused_parameters,
+            gradient_as_bucket_view=True,  # a gradient lies in its bucket: no second copy of all of them
             **sync,
         )
+        self._known = {id(parameter) for parameter in self._learning.parameters() if parameter.requires_grad}
         self._engine.register_comm_hook(group, lambda group, bucket: _summed(bucket.buffer(), group))
         self.over_ranks = OverRanks(group=group, summed=True, check=self._check)
 
@@ -94,13 +96,12 @@ class DDP:
         return losses
 
     def _check(self, run: Run) -> None:
-        known = {id(parameter) for parameter in self._learning.parameters() if parameter.requires_grad}
         learning = [p for group in run.optimizer.param_groups for p in group["params"] if p.requires_grad]
-        if unknown := sum(id(parameter) not in known for parameter in learning):
+        if unknown := sum(id(parameter) not in self._known for parameter in learning):
             raise ValueError(
                 f"{unknown} of the optimizer's {len(learning)} parameters are not in the model that DDP was built "
-                "with, so their gradients would not be summed over ranks: build DDP(model), or DDP(model, objective) "
-                "for an objective with weights, from what this run trains."
+                "with, or were frozen then, so their gradients would not be summed over ranks: build DDP(model), or "
+                "DDP(model, objective) for an objective with weights, from what this run trains, after unfreezing."
             )
 
 

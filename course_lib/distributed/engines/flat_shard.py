@@ -27,7 +27,7 @@ class FlatShard:
 
     Args:
         names: One for each parameter, to name it by.
-        parameters: Those laid end to end; rank 0's values are taken by all.
+        parameters: Those laid end to end, with the same values on every rank.
         group: The ranks that share them; all of them by default.
         keep_whole: Whether the whole row stays here. Then `shard` shares its memory, and the parameters lie in it.
 
@@ -53,7 +53,6 @@ class FlatShard:
         self.length = sum(parameter.numel() for parameter in parameters)
         self.part = math.ceil(self.length / world_size(group))
         whole = self.joined([parameter.detach() for parameter in parameters])
-        dist.broadcast(whole, group=group, group_src=0)
         self.whole = whole if keep_whole else None
         self.shard = nn.Parameter(self.mine(whole) if keep_whole else self.mine(whole).clone())
         if keep_whole:

@@ -25,7 +25,9 @@ class FullySharded:
 
     Parameters keep their names and become sharded tensors (`DTensor`) of the whole shape, gradients and the optimizer's
     state as well. Gathering the next block overlaps with computing this one on a GPU. Gradients are **summed** over
-    ranks, and the run divides them by all targets of the step, so ragged batches are exact.
+    ranks, and the run divides them by all targets of the step, so ragged batches are exact. Every rank must call the
+    same units as often as the others, in evaluation too; within a unit ranks may use different parameters (before torch
+    2.13 they must use the same).
 
     Build it first, then the optimizer over ``model.parameters()``, then the run. A model that is already split by
     tensor parallelism (DTensors on another dimension of one mesh) is sharded on top.
@@ -35,11 +37,11 @@ class FullySharded:
         mesh: Ranks that share the work, as a mesh with one dimension; two mean copies of the model (first dimension)
             that are each sharded (second). All ranks by default.
         units: Modules that are gathered at a time; those of `blocks` by default. The rest is one more unit.
-        param_dtype: What to gather and compute in (`torch.bfloat16`); parameters stay as they are between.
+        param_dtype: What to gather and compute in (`torch.bfloat16`); parameters stay as they are between. Take this,
+            not the run's ``precision="bf16"``: autocast keeps a copy of every matrix until the backward pass.
         reduce_dtype: What to sum gradients in; that of ``param_dtype`` by default.
         reshard_after_forward: False keeps gathered parameters for the backward pass: more memory, less traffic (ZeRO's
             stage 2).
-        offload: Whether what is not gathered, and the optimizer's step, are in the CPU's memory.
         methods: Names of methods of ``model`` besides ``forward`` that an objective calls to compute.
 
     Raises:
@@ -72,15 +74,12 @@ class FullySharded:
         param_dtype: torch.dtype | None = None,
         reduce_dtype: torch.dtype | None = None,
         reshard_after_forward: bool = True,
-        offload: bool = False,
         methods: Sequence[str] = (),
     ) -> None:
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import (
-            CPUOffloadPolicy,
             FSDPModule,
             MixedPrecisionPolicy,
-            OffloadPolicy,
             fully_shard,
             register_fsdp_forward_method,
         )
@@ -95,7 +94,6 @@ class FullySharded:
             "mesh": mesh,
             "reshard_after_forward": reshard_after_forward,
             "mp_policy": MixedPrecisionPolicy(param_dtype=param_dtype, reduce_dtype=reduce_dtype),
-            "offload_policy": CPUOffloadPolicy(pin_memory=device.type == "cuda") if offload else OffloadPolicy(),
         }
         for module in (*(blocks(self._model) if units is None else units), self._model):
             fully_shard(module, **options)
@@ -103,6 +101,8 @@ class FullySharded:
             if isinstance(part, FSDPModule):
                 part.set_gradient_divide_factor(1.0)  # the sum, not the mean
                 part.set_force_sum_reduction_for_comms(True)
+                if hasattr(part, "set_reduce_scatter_unused_params"):  # else it adds up gradients of different ones
+                    part.set_reduce_scatter_unused_params(True)
         for name in methods:
             register_fsdp_forward_method(self._model, name)
         self.over_ranks = OverRanks(group=group, summed=True, norm=_norm, check=self._check)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from course_lib.collectives import gather_rows
 from course_lib.distributed.engines.flat_shard import FlatShard
 from course_lib.distributed.engines.units import Unit
 from course_lib.loops import Loss, Objective, backprop
@@ -31,18 +33,38 @@ class GatheredParameters:
 
     def __init__(self, model: nn.Module, units: Sequence[Unit], places: dict[str, Places]) -> None:
         self._live: dict[int, tuple[_GatheredUnit, FlatShard]] = {}  # by the address of what is gathered now
-        self._units = [_GatheredUnit(unit, places, self._live) for unit in units]
+        self._called: list[str] = []  # the units in the order in which this step entered them
+        self._units = [_GatheredUnit(unit, places, self._live, self._called) for unit in units]
+        self._group = next(flat.group for unit in units for flat in unit.flats.values())
         self._root = next((unit for unit in self._units if unit.module is model), None)
 
     def gradients(self, model: nn.Module, objective: Objective, micro_batches: Sequence[Batch]) -> list[Loss]:
-        """Add the sum over ranks and micro-batches to the shards' ``.grad``, my part of it; return the losses."""
+        """Add the sum over ranks and micro-batches to the shards' ``.grad``, my part of it; return the losses.
+
+        Raises:
+            ValueError: On all ranks alike, if they have called other units or in another order: what they gathered does
+                not belong together then. (One that calls more of them than others waits for the group's time-out.)
+        """
         losses = []
+        self._called.clear()
         for batch in micro_batches:
             with torch.autograd.graph.saved_tensors_hooks(self._pack, self._unpack), self._root_gathered():
                 losses += backprop(model, objective, [batch])
             for unit in self._units:
                 unit.release()
+        self._check_calls(losses[0].total.device)
+        for flat in (flat for unit in self._units for flat in unit.flats):
+            if flat.shard.grad is None:  # nobody has called this unit
+                flat.shard.grad = torch.zeros_like(flat.shard)
         return losses
+
+    def _check_calls(self, device: torch.device) -> None:
+        order = zlib.crc32(repr(self._called).encode())
+        if len(set(gather_rows(torch.tensor([order], device=device), self._group).tolist())) > 1:
+            raise ValueError(
+                "in stage 3 every rank must call the same units in the same order, but in this step they did not. If "
+                "the model chooses its way by the data, take stage 1 or 2."
+            )
 
     def _pack(self, tensor: Tensor) -> Any:
         """Have autograd note of gathered parameters only where they are found: else its graph would keep them all."""
@@ -85,10 +107,17 @@ class _Gather(torch.autograd.Function):
 class _GatheredUnit:
     """Gathers a unit's parameters before its forward pass, frees them after it, and gathers them again for backward."""
 
-    def __init__(self, unit: Unit, places: dict[str, Places], live: dict[int, tuple[_GatheredUnit, FlatShard]]) -> None:
+    def __init__(
+        self,
+        unit: Unit,
+        places: dict[str, Places],
+        live: dict[int, tuple[_GatheredUnit, FlatShard]],
+        called: list[str],
+    ) -> None:
         self.module = unit.module
-        self._flats, self._live = list(unit.flats.values()), live
-        self._places = [places[name] for flat in self._flats for name in flat.names]
+        self.flats, self._live, self._called = list(unit.flats.values()), live, called
+        self._first = self.flats[0].names[0]
+        self._places = [places[name] for flat in self.flats for name in flat.names]
         self._depth = 0
         self._wholes: list[Tensor] = []
         self._again: dict[FlatShard, Tensor] = {}
@@ -103,8 +132,9 @@ class _GatheredUnit:
         self._depth += 1
         if self._depth > 1:
             return
+        self._called.append(self._first)
         views: list[Tensor] = []
-        for flat in self._flats:
+        for flat in self.flats:
             whole: Tensor = _Gather.apply(flat.shard, flat, self.release)  # type: ignore[no-untyped-call]
             self._wholes.append(whole)
             self._live[whole.untyped_storage().data_ptr()] = self, flat

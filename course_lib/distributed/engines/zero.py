@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from course_lib.distributed.engines.gathered import GatheredParameters, Places
 from course_lib.distributed.engines.kept_whole import WholeParameters
 from course_lib.distributed.engines.norms import norm_over_shards
-from course_lib.distributed.engines.same_model import check_same_model
 from course_lib.distributed.engines.units import blocks, cut_up
+from course_lib.distributed.same_start import same_start
 from course_lib.loops import Loss, Objective, OverRanks, Run
 from course_lib.loops.compiled import original
 from course_lib.loops.loss import Batch
@@ -29,11 +29,13 @@ class Zero:
     state: a rank gets the sum of its part of the gradient (reduce-scatter), steps that part of the parameters, and all
     parts are sent around (all-gather). Stage 2 frees whole gradients too, each as soon as it is summed, still in the
     backward pass. Stage 3 cuts up the parameters themselves: a block's are gathered before it computes, and freed
-    after. With Adam in float32, for N parameters on p ranks, that is ``16 N`` bytes, then ``8 N + 8 N / p``,
-    ``4 N + 12 N / p`` and ``16 N / p``. The updates are those of plain data parallelism.
+    after. (Under ``precision="bf16"`` autocast keeps 16-bit copies of matrices until the backward pass.) With Adam in
+    float32, for N parameters on p ranks, that is ``16 N`` bytes, then ``8 N + 8 N / p``, ``4 N + 12 N / p`` and
+    ``16 N / p``. The updates are those of plain data parallelism.
 
     Build it first, then the optimizer over its ``groups``, then the run. A parameter that no rank uses in a step counts
-    as having a gradient of zeros. The optimizer must treat each number by itself (SGD, Adam, AdamW, RMSprop).
+    as having a gradient of zeros: other than in a `Run` alone, momentum and weight decay go on for it. The optimizer
+    must treat each number by itself (SGD, Adam, AdamW, RMSprop).
 
     Args:
         model: On its device already; rank 0's weights are copied to all. In stage 3 it has its parameters only while
@@ -77,11 +79,9 @@ class Zero:
         if stage not in (1, 2, 3):
             raise ValueError(f"stage must be 1, 2 or 3, got {stage}; none at all is DDP.")
         self.stage, self._model = stage, original(model)
-        check_same_model(self._model, group)
         if stage == 3:
             _refuse_what_needs_parameters_elsewhere(self._model)
-        for tensor in [*(p for p in self._model.parameters() if not p.requires_grad), *self._model.buffers()]:
-            dist.broadcast(tensor.detach(), group=group, group_src=0)
+        same_start(self._model, group)
         learning = [p for p in self._model.parameters() if p.requires_grad]
         options = (
             [{"params": learning}] if groups is None else [{**one, "params": list(one["params"])} for one in groups]

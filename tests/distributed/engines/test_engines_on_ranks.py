@@ -2,10 +2,12 @@
 
 import copy
 import math
+import time
 
 import pytest
 import torch
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.testing import assert_close
 
 from course_lib.collectives import world_size
@@ -55,7 +57,10 @@ def worker(me):
     check_objective_with_weights(me)
     check_objective_that_calls_twice(me)
     check_deferred_checks(me)
-    check_half_precision_and_offload(me)
+    check_half_precision(me)
+    check_what_is_late(me)
+    check_weights_in_no_group(me)
+    check_buffers_and_frozen_weights(me)
     check_norm(me)
     check_refusals(me)
 
@@ -85,12 +90,26 @@ def check_fp16_overflow_of_one_rank(name, me):
 
 
 def check_only_one_block_is_whole():
-    """While a block computes, forward and backward, the others have no parameters."""
+    """While a block computes the others have no parameters, and when its forward pass is over nobody keeps them."""
     model, seen = small_model(), []
     linears = [module for module in model if isinstance(module, nn.Linear)]
     for linear in linears:  # before the engine adds its own, which frees
         linear.register_forward_hook(lambda *_: seen.append(sum("weight" in one._parameters for one in linears)))
-    _, run = engine_and_run("zero 3", model)
+    wholes = []
+    for linear in linears:
+        linear.register_forward_hook(
+            lambda module, *_: wholes.append(StorageWeakRef(module._parameters["weight"].untyped_storage()))
+        )
+
+    def objective(model, batch):
+        loss = regression(model, batch)
+        end = time.monotonic() + 5
+        while time.monotonic() < end and not all(whole.expired() for whole in wholes):
+            time.sleep(0.01)  # gloo's thread lets go of what it gathered a moment later
+        assert [whole.expired() for whole in wholes] == [True, True, True]
+        return loss
+
+    _, run = engine_and_run("zero 3", model, objective)
     run.step(rows())
     assert seen == [1, 1, 1]
     assert [list(one._parameters) for one in linears] == [["flat_0"]] * 3
@@ -136,6 +155,84 @@ def check_unused_parameters(me):
         zero = Zero(model, stage=stage, units=[model.trunk, *model.heads.values()])
         Run(model, objective, torch.optim.SGD(zero.groups, lr=0.1), gradients=zero).step(part(me))
         assert_close(zero.whole_gradients(), expected, **CLOSE)
+
+    model = Heads().double()
+    engine = FullySharded(model, units=[])  # all heads are in one unit
+    Run(model, objective, torch.optim.SGD(model.parameters(), lr=0.1), gradients=engine).step(part(me))
+    assert_close({**expected, **engine.whole_gradients()}, expected, **CLOSE)
+    assert len(engine.whole_gradients()) >= 6
+
+    model = Heads().double()
+    zero = Zero(model, stage=3, units=[model.trunk, *model.heads.values()])
+    run = Run(model, objective, torch.optim.SGD(zero.groups, lr=0.1), gradients=zero)
+    before = zero.whole_parameters()
+    with pytest.raises(ValueError, match="every rank must call the same units in the same order"):
+        run.step(part(me))
+    assert_close(zero.whole_parameters(), before, **EXACT)
+    run.step((rows(me)[0].double(), "left"))
+    for head in ("right", "unused"):
+        assert zero.whole_gradients()[f"heads.{head}.weight"].count_nonzero() == 0
+
+
+def check_what_is_late(me):
+    """An engine given to a run that is there already, and parameters that began to learn after the engine was built."""
+    gradients = []
+    for late in (False, True):
+        model = small_model()
+        optimizer, engine = torch.optim.SGD(model.parameters(), lr=0.1), DDP(model)
+        run = Run(model, regression, optimizer) if late else Run(model, regression, optimizer, gradients=engine)
+        run.gradients = engine
+        run.step(rows(me))
+        gradients.append([parameter.grad.clone() for parameter in model.parameters()])
+    assert_close(*gradients, **EXACT)
+    run.gradients = DDP(small_model())
+    with pytest.raises(ValueError, match="6 of the optimizer's 6 parameters are not in the model that DDP was built"):
+        run.step(rows(me))
+
+    model = small_model()
+    model[0].requires_grad_(False)
+    engine = DDP(model)
+    model[0].requires_grad_(True)
+    with pytest.raises(ValueError, match=r"2 of the optimizer's 6 parameters .* or were frozen then"):
+        Run(model, regression, torch.optim.SGD(model.parameters(), lr=0.1), gradients=engine)
+
+
+def check_weights_in_no_group(me):
+    """Rank 0's weights are taken by all, those that the optimizer is not given as well."""
+    for stage in (1, 2, 3):
+        torch.manual_seed(me)
+        model = nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 1))
+        Zero(model, stage=stage, groups=[{"params": model[0].parameters()}])
+        torch.manual_seed(0)
+        first = nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 1))
+        assert_close(model[1].state_dict(), first[1].state_dict(), **EXACT)
+
+
+def check_buffers_and_frozen_weights(me):
+    """Rank 0's are taken by all; each rank's batch norm then goes on with its own rows; frozen weights stay."""
+    for name in ENGINES:
+        torch.manual_seed(me)
+        model = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+        model[1].running_mean += me
+        model[2].requires_grad_(False)
+        torch.manual_seed(0)
+        first = nn.Linear(5, 4)
+        engine = DDP(model) if name == "ddp" else FullySharded(model) if name == "fsdp" else None
+        if engine is None:
+            engine = Zero(model, stage=int(name[-1]))
+        frozen = [value.clone() for value in whole(model[2])]
+        groups = engine.groups if isinstance(engine, Zero) else [p for p in model.parameters() if p.requires_grad]
+        assert_close(model[1].running_mean, torch.zeros(4), **EXACT)
+        run = Run(model, regression, torch.optim.SGD(groups, lr=0.1), gradients=engine)
+        x, y = rows(me)
+        run.step((x, y))
+        mean = 0.1 * (x @ first.weight.T + first.bias).mean(0)  # momentum 0.1
+        assert_close(model[1].running_mean, mean.detach(), rtol=1e-5, atol=1e-6)
+        assert_close(whole(model[2]), frozen, **EXACT)
+
+
+def whole(module):
+    return [getattr(p, "full_tensor", p.detach)() for p in module.parameters()]
 
 
 class Scaled(nn.Module):
@@ -198,10 +295,10 @@ def check_deferred_checks(me):
             step.values()
 
 
-def check_half_precision_and_offload(me):
+def check_half_precision(me):
     x, y = rows(me)
     model = small_model()
-    engine = FullySharded(model, param_dtype=torch.bfloat16, reduce_dtype=torch.float32, offload=True)
+    engine = FullySharded(model, param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
     dtypes = []
     model[0].register_forward_hook(lambda module, inputs, output: dtypes.append(output.dtype))
     run = Run(
