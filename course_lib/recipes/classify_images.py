@@ -11,12 +11,14 @@ import torch.nn.functional as F
 import typer
 from torch import Tensor, nn
 
+from course_lib.collectives import rank
 from course_lib.data.augment import random_affine
 from course_lib.evaluation.generation import nearest_neighbours
 from course_lib.loops import Loss, Objective
 from course_lib.loops.loss import Batch
 from course_lib.recipes.command_line import (
     BatchSize,
+    Copies,
     Device,
     Ema,
     Every,
@@ -34,10 +36,12 @@ from course_lib.recipes.command_line import (
     run_app,
     telling_interruption,
 )
+from course_lib.recipes.first_alone import first_alone
 from course_lib.recipes.image_data import ImageData, Source, image_data
 from course_lib.recipes.run_parts import versions
+from course_lib.recipes.sharing import BY_DEFAULT, Sharing
 from course_lib.recipes.tensor_training import TensorSettings, effort, train_tensors
-from course_lib.zoo import Classifier, ImageCard, ImageNetwork, save_images
+from course_lib.zoo import Classifier, ImageCard, ImageNetwork, load_classifier, save_images
 
 _DEFAULT = TensorSettings()
 _COMPARED = 1000  # held-out images that are looked up in training
@@ -55,12 +59,14 @@ def classify_images(
     recipe: str,
     feature_width: int = 64,
     device: str | torch.device = "cpu",
+    sharing: Sharing = BY_DEFAULT,
     every: int | None = None,
     progress: bool = True,
 ) -> Classifier:
     """Train a classifier on ``data``, and write it with its card to the folder ``model`` in ``out``.
 
-    Each image is turned, moved, scaled and sheared a little anew each time it is seen.
+    Each image is turned, moved, scaled and sheared a little anew each time it is seen. Several processes (torchrun),
+    who share each batch, draw these changes each for itself.
 
     Args:
         data: What to learn, and what to be judged by.
@@ -70,6 +76,7 @@ def classify_images(
         recipe: The command or call that does this, for the card.
         feature_width: Numbers that the network makes of an image before it decides.
         device: Where to train.
+        sharing: How several processes share the work.
         every: Updates between two checkpoints; by default a twentieth of all.
         progress: Whether to show a bar.
 
@@ -90,7 +97,7 @@ def classify_images(
         "feature_width": feature_width,
     }
     network = ImageNetwork(**architecture, generator=torch.Generator().manual_seed(settings.seed)).to(place)
-    augmenting = torch.Generator(place).manual_seed(settings.seed)
+    augmenting = torch.Generator(place).manual_seed(settings.seed + rank())
     network = train_tensors(
         network,
         augmented_classification(list(heads), generator=augmenting),
@@ -99,42 +106,47 @@ def classify_images(
         out=out,
         asked={"data": data.digest(), "feature_width": feature_width},
         generators=[augmenting],
+        sharing=sharing,
         every=every,
         progress=progress,
     )
-    num_parameters = sum(weight.numel() for weight in network.parameters())
-    side = data.image_size
-    card = ImageCard(
-        name,
-        f"A convolutional network of {num_parameters:,} parameters that says of an image: {', '.join(heads)}. Its "
-        f"{feature_width} features serve to measure distances between sets of images.",
-        kind="classifier",
-        architecture=architecture,
-        num_parameters=num_parameters,
-        images=f"{side}x{side} pixels, one channel, float32 in [0, 1], 1 is ink",
-        classes=data.classes,
-        data=data.data,
-        data_licence=data.licence,
-        licence="Apache-2.0, as far as the data allows",
-        limits=data.limits,
-        recipe=recipe,
-        seed=settings.seed,
-        training=effort(out, settings, place),
-        versions=versions(),
-        measured=f"Share of {len(data.test[0]):,} held-out images that are named rightly, and of the first "
-        f"{min(_COMPARED, len(data.test[0])):,} of them by the nearest of {min(_LOOKED_UP, len(data.train[0])):,} "
-        "training images.",
-        scores={},
-    )
-    found = Classifier(network, card)
-    card.scores.update(
-        {
-            "this model": accuracies(found, *data.test),
-            "nearest training image": _nearest(data),
-            "chance": {question: round(1 / num, 4) for question, num in heads.items()},
-        }
-    )
-    return Classifier(network, save_images(out / "model", found))
+
+    def written() -> Classifier:
+        num_parameters = sum(weight.numel() for weight in network.parameters())
+        side = data.image_size
+        card = ImageCard(
+            name,
+            f"A convolutional network of {num_parameters:,} parameters that says of an image: {', '.join(heads)}. Its "
+            f"{feature_width} features serve to measure distances between sets of images.",
+            kind="classifier",
+            architecture=architecture,
+            num_parameters=num_parameters,
+            images=f"{side}x{side} pixels, one channel, float32 in [0, 1], 1 is ink",
+            classes=data.classes,
+            data=data.data,
+            data_licence=data.licence,
+            licence="Apache-2.0, as far as the data allows",
+            limits=data.limits,
+            recipe=recipe,
+            seed=settings.seed,
+            training=effort(out, settings, place, sharing),
+            versions=versions(),
+            measured=f"Share of {len(data.test[0]):,} held-out images that are named rightly, and of the first "
+            f"{min(_COMPARED, len(data.test[0])):,} of them by the nearest of {min(_LOOKED_UP, len(data.train[0])):,} "
+            "training images.",
+            scores={},
+        )
+        found = Classifier(network, card)
+        card.scores.update(
+            {
+                "this model": accuracies(found, *data.test),
+                "nearest training image": _nearest(data),
+                "chance": {question: round(1 / num, 4) for question, num in heads.items()},
+            }
+        )
+        return Classifier(network, save_images(out / "model", found))
+
+    return first_alone(written, lambda: load_classifier(out / "model", device=place))
 
 
 def augmented_classification(heads: list[str], *, generator: torch.Generator) -> Objective:
@@ -202,6 +214,7 @@ def command(
     seed: Annotated[int, typer.Option(help="Of weights, order and changes.")] = _DEFAULT.seed,
     name: Name = None,
     device: Device = "auto",
+    parallel: Copies = None,
     every: Every = None,
     progress: Progress = True,
 ) -> None:
@@ -225,9 +238,12 @@ def command(
             recipe=recipe_line("classify_images"),
             feature_width=feature_width,
             device=chosen_device(device),
+            sharing=Sharing(parallel=parallel),
             every=every,
             progress=progress,
         )
+    if rank() > 0:
+        return
     for row, scores in found.card.scores.items():
         print(f"{row}: " + ", ".join(f"{question} {share:.4f}" for question, share in scores.items()))
     print(f"written to {out / 'model'}")

@@ -25,7 +25,7 @@ DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 # Options that several commands have.
 Out = Annotated[Path, typer.Option(help="Folder for the run; made if it is not there.")]
 Steps = Annotated[int, typer.Option(help="Updates.")]
-BatchSize = Annotated[int, typer.Option(help="Rows an update.")]
+BatchSize = Annotated[int, typer.Option(help="Rows an update, over all processes.")]
 LearningRate = Annotated[float, typer.Option(help="The highest.")]
 Warmup = Annotated[int, typer.Option(help="Updates to the highest learning rate.")]
 WeightDecay = Annotated[float, typer.Option(help="On matrices and filters.")]
@@ -35,6 +35,12 @@ Name = Annotated[str | None, typer.Option(help="For the card; by default that of
 Device = Annotated[DeviceName, typer.Option(help="auto: the fastest there is.")]
 Every = Annotated[int | None, typer.Option(help="Updates between checkpoints.")]
 Progress = Annotated[bool, typer.Option(help="Show a bar.")]
+Copies = Annotated[
+    Literal["ddp", "fsdp"] | None,
+    typer.Option(
+        "--parallel", help="Under torchrun: each process has the whole model (ddp, the default) or a part (fsdp)."
+    ),
+]
 
 _MISTAKES = (ValueError, ConnectionError, FileNotFoundError, PermissionError, NotADirectoryError, TimeoutError)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 import typer
 
 from course_lib.alignment import ChatExample, ChatTemplate, chat_batch, story_instructions
 from course_lib.alignment.stories.instructions import Split
+from course_lib.collectives import rank
 from course_lib.loops import next_token
 from course_lib.nn.transformer import Transformer, grow_vocabulary
 from course_lib.recipes.command_line import (
@@ -33,10 +34,12 @@ from course_lib.recipes.command_line import (
     run_app,
     telling_interruption,
 )
+from course_lib.recipes.first_alone import first_alone
 from course_lib.recipes.run_parts import versions
+from course_lib.recipes.sharing import BY_DEFAULT, Sharing
 from course_lib.recipes.story_chats import answered, following, replier, story_examples
 from course_lib.recipes.tensor_training import TensorSettings, effort, train_tensors
-from course_lib.zoo import Card, Pretrained, save
+from course_lib.zoo import Card, Pretrained, load_folder, save
 from course_lib.zoo.files import WEIGHTS
 from course_lib.zoo.folders import load_any
 
@@ -57,6 +60,7 @@ def fine_tune(
     name: str,
     recipe: str,
     device: str | torch.device = "cpu",
+    sharing: Sharing = BY_DEFAULT,
     every: int | None = None,
     progress: bool = True,
 ) -> Pretrained:
@@ -73,6 +77,7 @@ def fine_tune(
         name: For the card.
         recipe: The command or call that does this, for the card.
         device: Where to train.
+        sharing: How several processes share the work.
         every: Updates between two checkpoints; by default a twentieth of all.
         progress: Whether to show a bar.
 
@@ -111,44 +116,51 @@ def fine_tune(
         out=out,
         asked={"base": base.card.files.get(WEIGHTS), "demonstrations": num_demonstrations},
         generators=[],
+        sharing=sharing,
         every=every,
         progress=progress,
     )
     held_out = examples(_HELD_OUT, "evaluation")
-    before = f"{base.card.name}, not taught"
-    num_parameters = sum(weight.numel() for weight in model.parameters())
-    validation = answered(model, held_out, tokenizer)
-    card = Card(
-        name,
-        f"{base.card.name}, {num_parameters / 1e6:.2g} million parameters, taught to tell the story it is asked for.",
-        architecture=asdict(model.config),
-        num_parameters=num_parameters,
-        tokenizer=f"that of {base.card.name}, with the marks {', '.join(template.marks)}",
-        data=f"{num_demonstrations:,} requests with tales that fulfil them, of course_lib.alignment.demonstrations, "
-        f"seed {settings.seed}; stories and pairs of hero and wish of its evaluation split are held out; of these the "
-        f"answers alone are measured below. Before that, what {base.card.name} has learnt from: {base.card.data}",
-        data_licence=base.card.data_licence,
-        licence=base.card.licence,
-        limits="Tells short stories from one grammar, for requests worded like those it has learnt from. It does not "
-        "always do as it is asked (see how often, for each thing that can be asked), and refuses nothing. Made for "
-        "experiments, not for children.",
-        recipe=recipe,
-        seed=settings.seed,
-        training={"demonstrations": num_demonstrations, "rows": len(rows)} | effort(out, settings, place),
-        versions=versions("datasets"),
-        validation=validation,
-        baselines={before: answered(untaught().eval(), held_out, tokenizer)},
-    )
-    taught = Pretrained(model, tokenizer, card)
-    measured, scores = following(
-        {"this model": replier(model, tokenizer), before: replier(untaught().eval(), tokenizer)},
-        num=_NUM_REQUESTS,
-        seed=settings.seed + 1,
-    )
-    asked = [each.text for each in story_instructions(_NUM_SAMPLES, seed=settings.seed + 2, split="evaluation")]
-    samples = [f"{text}\n\n{answer}" for text, answer in zip(asked, replier(model, tokenizer)(asked), strict=True)]
-    taught = replace(taught, card=replace(card, measured=measured, scores=scores, samples=samples))
-    return replace(taught, card=save(out / "model", taught))
+    validation, baseline = (answered(one, held_out, tokenizer) for one in (model, untaught().eval()))  # by all ranks
+
+    def written() -> Pretrained:
+        before = f"{base.card.name}, not taught"
+        num_parameters = sum(weight.numel() for weight in model.parameters())
+        card = Card(
+            name,
+            f"{base.card.name}, {num_parameters / 1e6:.2g} million parameters, taught to tell the story it is asked "
+            "for.",
+            architecture=asdict(model.config),
+            num_parameters=num_parameters,
+            tokenizer=f"that of {base.card.name}, with the marks {', '.join(template.marks)}",
+            data=f"{num_demonstrations:,} requests with tales that fulfil them, of course_lib.alignment."
+            f"demonstrations, seed {settings.seed}; stories and pairs of hero and wish of its evaluation split are "
+            f"held out; of these the answers alone are measured below. Before that, what {base.card.name} has learnt "
+            f"from: {base.card.data}",
+            data_licence=base.card.data_licence,
+            licence=base.card.licence,
+            limits="Tells short stories from one grammar, for requests worded like those it has learnt from. It does "
+            "not always do as it is asked (see how often, for each thing that can be asked), and refuses nothing. Made "
+            "for experiments, not for children.",
+            recipe=recipe,
+            seed=settings.seed,
+            training={"demonstrations": num_demonstrations, "rows": len(rows)} | effort(out, settings, place, sharing),
+            versions=versions("datasets"),
+            validation=validation,
+            baselines={before: baseline},
+        )
+        taught = Pretrained(model, tokenizer, card)
+        measured, scores = following(
+            {"this model": replier(model, tokenizer), before: replier(untaught().eval(), tokenizer)},
+            num=_NUM_REQUESTS,
+            seed=settings.seed + 1,
+        )
+        asked = [each.text for each in story_instructions(_NUM_SAMPLES, seed=settings.seed + 2, split="evaluation")]
+        samples = [f"{text}\n\n{answer}" for text, answer in zip(asked, replier(model, tokenizer)(asked), strict=True)]
+        taught = replace(taught, card=replace(card, measured=measured, scores=scores, samples=samples))
+        return replace(taught, card=save(out / "model", taught))
+
+    return first_alone(written, lambda: load_folder(out / "model", device=place))
 
 
 @app.command(
@@ -171,6 +183,14 @@ def command(
     seed: Annotated[int, typer.Option(help="Of demonstrations, order and new rows.")] = _DEFAULT.seed,
     name: Name = None,
     device: Device = "auto",
+    parallel: Annotated[
+        Literal["ddp", "fsdp", "tp"] | None,
+        typer.Option(
+            help="Under torchrun: each process has the whole model (ddp, the default) or a part (fsdp), or all share "
+            "each layer (tp)."
+        ),
+    ] = None,
+    tp: Annotated[int | None, typer.Option(help="With ddp or fsdp: so many processes share each layer.")] = None,
     every: Every = None,
     progress: Progress = True,
 ) -> None:
@@ -194,9 +214,12 @@ def command(
             name=name or out.resolve().name,
             recipe=recipe_line("fine_tune"),
             device=chosen_device(device),
+            sharing=Sharing(parallel=parallel, tp=tp),
             every=every,
             progress=progress,
         ).card
+    if rank() > 0:
+        return
     for label, score in {"model": card.validation, **card.baselines}.items():
         print(f"{label}: {score['nats_per_token']:.3f} nats a token of the answers")
     print_scores(card.scores)

@@ -24,11 +24,12 @@ from course_lib.recipes.corpus import Corpus
 from course_lib.recipes.pretraining import pretrain
 from course_lib.recipes.report import Place
 from course_lib.recipes.settings import Architecture, Schedule, Settings
-from course_lib.recipes.sharing import Parallel
+from course_lib.recipes.sharing import Parallel, Sharing
 from course_lib.recipes.sums_corpus import from_sums
 from course_lib.scaling import chip_of, measured_peak
 
 _TEXT, _MODEL, _TRAINING, _RUN = "Text (one of five)", "Model", "Training", "Run"
+_SHARING = "Several processes (torchrun)"
 _DEFAULT = Settings()
 _HELD_OUT = 0.05
 
@@ -96,9 +97,26 @@ def command(
     device: Annotated[DeviceName, _option("--device", "auto: CUDA, else Apple's MPS, else CPU.", _RUN)] = "auto",
     parallel: Annotated[
         Parallel | None,
-        _option("--parallel", "Under torchrun: copy the model (ddp), cut it up (fsdp), split layers (tp); ddp.", _RUN),
+        _option(
+            "--parallel",
+            "Copies of the model learn from different rows: whole ones (ddp, the default), or one cut up among the "
+            "processes (fsdp). Or all processes share each layer (tp), or are stages of a pipeline (pp).",
+            _SHARING,
+        ),
     ] = None,
-    tp: Annotated[int, _option("--tp", "With fsdp: so many processes share each layer.", _RUN)] = 1,
+    tp: Annotated[
+        int | None,
+        _option("--tp", "So many neighbouring processes share each layer; with ddp, fsdp or pp.", _SHARING),
+    ] = None,
+    pp: Annotated[
+        int | None,
+        _option(
+            "--pp",
+            "So many stages that layers are dealt out to; with ddp (and --tp besides), fsdp or tp. The batches of "
+            "--accumulate go through them one behind the other: take several times as many as stages.",
+            _SHARING,
+        ),
+    ] = None,
     peak: Annotated[
         float | None, _option("--peak-tflops", "Of a device, for MFU; by default data sheet or measured.", _RUN)
     ] = None,
@@ -160,8 +178,7 @@ def command(
         num_workers=workers,
         every=every,
         progress=progress,
-        parallel=parallel,
-        tp=tp,
+        sharing=Sharing(parallel=parallel, tp=tp, pp=pp),
     )
     column, share = text_column or "text", _HELD_OUT if held_out is None else held_out
     corpus: Corpus

@@ -7,17 +7,16 @@ from dataclasses import asdict, replace
 import torch
 from torch import Tensor
 
-from course_lib.collectives import rank, world_size
 from course_lib.data import Batches
 from course_lib.distributed import ShardedCheckpoints
-from course_lib.loops import EMA, OverRanks, Run, fit, seed_all
-from course_lib.loops.backprop import Gradients
+from course_lib.loops import EMA, Run, fit, seed_all
 from course_lib.nn.transformer import Transformer
 from course_lib.recipes.corpus import Corpus
+from course_lib.recipes.first_alone import first_alone
 from course_lib.recipes.report import Place, card_of, held_out_loss, objective
 from course_lib.recipes.run_parts import round_to_bf16, where_it_goes_on
 from course_lib.recipes.settings import Settings
-from course_lib.recipes.sharing import check_sharing, engine_for, first_alone, whole_state
+from course_lib.recipes.sharing import Shared, share
 from course_lib.recipes.speed_log import SpeedLog
 from course_lib.recipes.tokens import Tokens, tokenise, tokenizer_for
 from course_lib.scaling import flops_per_token
@@ -35,9 +34,10 @@ def pretrain(corpus: Corpus, settings: Settings, place: Place, *, name: str, rec
     Run again with the same arguments after being killed, it goes on from its newest checkpoint, and ends with the
     same bits. A tokenizer that lies in ``place.out`` already is used.
 
-    In a process group (torchrun) all ranks call this, with an ``out`` that all see, and share each batch: without
-    dropout the run is that of one process, up to rounding. It may go on on another number of ranks. At the end every
-    rank has the whole model on its device.
+    In a process group (torchrun) all ranks call this, with an ``out`` that all see, and share each batch, or the model,
+    or both: without dropout the run is that of one process, up to rounding. It may go on on another number of ranks,
+    and shared in another way. At the end every rank has the whole model on its device. The micro-batches of an update
+    (``settings.accumulate``) are those of a pipeline.
 
     Args:
         corpus: What to learn, and what to be judged by.
@@ -51,11 +51,11 @@ def pretrain(corpus: Corpus, settings: Settings, place: Place, *, name: str, rec
 
     Raises:
         ValueError: If there is too little text, ``place.out`` holds a run with other settings or data, or
-            ``place.parallel`` does not fit.
+            ``place.sharing`` does not fit.
         NonFiniteStep: If an update was not finite.
         KeyboardInterrupt: If training was interrupted; the message says where the same call will go on.
     """
-    check_sharing(place.parallel, tp=place.tp, batch_size=settings.batch_size, ema=settings.ema)
+    place.sharing.check(batch_size=settings.batch_size, ema=settings.ema, precision=settings.precision)
     place.out.mkdir(parents=True, exist_ok=True)
     file = place.out / "tokenizer.json"
     tokenizer = first_alone(lambda: tokenizer_for(corpus, file, vocab_size=settings.vocab_size))
@@ -64,11 +64,10 @@ def pretrain(corpus: Corpus, settings: Settings, place: Place, *, name: str, rec
         lambda: tokenise(corpus, tokenizer, settings, device=place.device, num_workers=place.num_workers)
     )
     model = Transformer(settings.config(), generator=torch.Generator().manual_seed(settings.seed)).to(place.device)
-    engine = engine_for(place.parallel, model, tp=place.tp, precision=settings.precision)
-    group = getattr(engine, "over_ranks", OverRanks()).group
-    place_in_group, copies = rank(group), world_size(group)
-    seed_all(settings.seed + place_in_group)  # dropout differs between rows
-    run = _run(model, engine, settings, place.device)
+    low = torch.bfloat16 if settings.precision == "bf16" else None
+    shared = share(model, place.sharing, param_dtype=low)
+    seed_all(settings.seed + shared.place)  # dropout differs between rows
+    run = _run(shared, settings, place.device)
     log = SpeedLog(
         place.out / "log.jsonl",
         settings=asdict(asked) | {"data": tokens.digest(), "tokenizer": digest(file)},
@@ -81,11 +80,11 @@ def pretrain(corpus: Corpus, settings: Settings, place: Place, *, name: str, rec
     with log:
         fit(
             run,
-            replace(tokens.train, rank=place_in_group, world_size=copies),
+            replace(tokens.train, rank=shared.place, world_size=shared.copies),
             steps=settings.steps,
             accumulate=settings.accumulate,
             validation=replace(
-                _watched(tokens.validation, settings.batch_size), rank=place_in_group, world_size=copies
+                _watched(tokens.validation, settings.batch_size), rank=shared.place, world_size=shared.copies
             ),
             every=place.every,
             log=log,
@@ -94,7 +93,9 @@ def pretrain(corpus: Corpus, settings: Settings, place: Place, *, name: str, rec
         )
     if run.index < settings.steps:
         raise KeyboardInterrupt(where_it_goes_on(checkpoints, run.index, settings.steps))
-    trained = _trained(run, model, settings, place)
+    trained = shared.whole() if run.ema is None else run.ema.model
+    assert isinstance(trained, Transformer)
+    round_to_bf16(trained)
     loss = held_out_loss(trained, tokens, settings, place)
     return first_alone(
         lambda: _written(trained, tokenizer, corpus, tokens, settings, place, loss=loss, name=name, recipe=recipe),
@@ -102,29 +103,18 @@ def pretrain(corpus: Corpus, settings: Settings, place: Place, *, name: str, rec
     )
 
 
-def _run(model: Transformer, gradients: Gradients, settings: Settings, device: torch.device) -> Run:
+def _run(shared: Shared, settings: Settings, device: torch.device) -> Run:
+    model = shared.model
     return Run(
         torch.compile(model) if settings.compiled else model,  # type: ignore[arg-type]
-        objective(device, z_loss=settings.z_loss),
+        shared.objective(objective(device, z_loss=settings.z_loss)),
         settings.optimizer(model),
         schedule=settings.rates,
         precision=settings.precision,
         ema=EMA(model, decay=settings.ema) if settings.ema else None,
         max_grad_norm=settings.max_grad_norm,
-        gradients=gradients,
+        gradients=shared.gradients,
     )
-
-
-def _trained(run: Run, model: Transformer, settings: Settings, place: Place) -> Transformer:
-    """The result as it is written: whole, the average where there is one, rounded."""
-    trained = model if run.ema is None else run.ema.model
-    if place.parallel in ("fsdp", "tp"):
-        state = whole_state(model)
-        trained = Transformer(settings.config()).to(place.device)
-        trained.load_state_dict(state)
-    assert isinstance(trained, Transformer)
-    round_to_bf16(trained)
-    return trained
 
 
 def _written(

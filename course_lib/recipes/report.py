@@ -10,7 +10,6 @@ from statistics import median
 import torch
 from torch import nn
 
-from course_lib.collectives import world_size
 from course_lib.data import Batches
 from course_lib.loops import Loss, Objective, evaluate, next_token, read_log
 from course_lib.loops.loss import Batch
@@ -19,7 +18,7 @@ from course_lib.nn.transformer import Transformer, TransformerConfig
 from course_lib.recipes.corpus import Corpus
 from course_lib.recipes.run_parts import check_folder, versions, where_it_ran
 from course_lib.recipes.settings import Settings
-from course_lib.recipes.sharing import Parallel
+from course_lib.recipes.sharing import BY_DEFAULT, Sharing
 from course_lib.recipes.tokens import Tokens
 from course_lib.scaling import flops_per_token, mfu
 from course_lib.tokenization import bits_per_byte
@@ -40,8 +39,7 @@ class Place:
         num_workers: Processes that tokenise; None for this one alone.
         every: Updates between two validations, each with a checkpoint; None for a twentieth of all.
         progress: Whether to show a bar.
-        parallel: How several processes share the model, see `engine_for`.
-        tp: With fsdp: how many processes share each layer.
+        sharing: How several processes share the work.
 
     Raises:
         ValueError: If ``out`` is a file, or a number is out of its range.
@@ -53,8 +51,7 @@ class Place:
     num_workers: int | None = None
     every: int | None = None
     progress: bool = True
-    parallel: Parallel | None = None
-    tp: int = 1
+    sharing: Sharing = BY_DEFAULT
 
     def __post_init__(self) -> None:
         check_folder(self.out)
@@ -138,9 +135,7 @@ def _effort(tokens: Tokens, num_seen: int, config: TransformerConfig, place: Pla
     if tokens.num_train is not None:
         found |= {"tokens_to_learn_from": tokens.num_train, "epochs": round(num_seen / tokens.num_train, 2)}
     found |= where_it_ran(place.out, place.device)
-    if world_size() > 1:
-        found |= {"processes": world_size(), "parallel": place.parallel or "ddp"}
-        found |= {"tp": place.tp} if place.tp > 1 else {}
+    found |= place.sharing.card()
     speeds = [row["tokens_per_second"] for row in read_log(place.out / "log.jsonl").rows if "tokens_per_second" in row]
     if speeds:
         peak, speed = place.peak_flops_per_second, median(speeds)

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from course_lib.collectives import world_size
 from course_lib.loops import Checkpoints, read_log
 
 
@@ -31,15 +30,6 @@ def check_updates(
         raise ValueError(f"ema must be at least 0 and less than 1, got {ema}.")
     if seed < 0:
         raise ValueError(f"seed must be 0 or more, got {seed}.")
-
-
-def check_one_process() -> None:
-    """Raise a ValueError under torchrun."""
-    if world_size() > 1:
-        raise ValueError(
-            f"this recipe runs in one process, got {world_size()}: start it with python, not with torchrun (that is "
-            "for course_lib.recipes.pretrain)."
-        )
 
 
 def check_folder(out: Path) -> None:

@@ -55,6 +55,8 @@ def story_examples(
 def answered(model: Transformer, examples: Sequence[ChatExample], tokenizer: BPETokenizer) -> dict[str, float]:
     """Return the figures of a card's ``validation``, on the answers alone, each with its end mark.
 
+    In a process group all ranks call this, and share the work.
+
     Args:
         model: Measured in float32.
         examples: Held out.

@@ -10,10 +10,12 @@ from typing import Annotated, Any
 import torch
 import typer
 
+from course_lib.collectives import rank
 from course_lib.diffusion import flow_matching
 from course_lib.nn.unet import UNet
 from course_lib.recipes.command_line import (
     BatchSize,
+    Copies,
     Device,
     Ema,
     Every,
@@ -31,11 +33,13 @@ from course_lib.recipes.command_line import (
     run_app,
     telling_interruption,
 )
+from course_lib.recipes.first_alone import first_alone
 from course_lib.recipes.image_data import ImageData, Source, image_data
 from course_lib.recipes.judging import judged
 from course_lib.recipes.run_parts import versions
+from course_lib.recipes.sharing import BY_DEFAULT, Sharing
 from course_lib.recipes.tensor_training import TensorSettings, effort, train_tensors
-from course_lib.zoo import Classifier, ImageCard, ImageGenerator, load_classifier, save_images
+from course_lib.zoo import Classifier, ImageCard, ImageGenerator, load_classifier, load_generator, save_images
 
 _DEFAULT = TensorSettings(steps=3000, batch_size=32, ema=0.998)
 _JUDGES = {"digits": "digit_classifier", "glyphs": "glyph_classifier"}
@@ -55,12 +59,14 @@ def train_diffusion(
     multipliers: Sequence[int] = (1, 2, 4),
     num_judged: int | None = None,
     device: str | torch.device = "cpu",
+    sharing: Sharing = BY_DEFAULT,
     every: int | None = None,
     progress: bool = True,
 ) -> ImageGenerator:
     """Train a U-Net on ``data`` by flow matching, and write it with its card to the folder ``model`` in ``out``.
 
     It is told the first question's class of each image, and not told it for every tenth, so that it can be guided.
+    Several processes (torchrun), who share each batch, draw noise each for itself.
 
     Args:
         data: What to learn, and what to be judged by.
@@ -74,6 +80,7 @@ def train_diffusion(
         multipliers: Of the channels at each smaller size.
         num_judged: How many samples are compared with as many held-out images; by default 1,000, or half of those.
         device: Where to train.
+        sharing: How several processes share the work.
         every: Updates between two checkpoints; by default a twentieth of all.
         progress: Whether to show a bar.
 
@@ -93,7 +100,7 @@ def train_diffusion(
     num_judged = min(1000, len(data.test[0]) // 2) if num_judged is None else num_judged
     architecture: dict[str, Any] = {"width": width, "multipliers": list(multipliers), "num_classes": len(classes)}
     network = UNet(**architecture, generator=torch.Generator().manual_seed(settings.seed)).to(place)
-    noising = torch.Generator(place).manual_seed(settings.seed)
+    noising = torch.Generator(place).manual_seed(settings.seed + rank())
     network = train_tensors(
         network,
         flow_matching(generator=noising, times="logit_normal"),
@@ -102,33 +109,39 @@ def train_diffusion(
         out=out,
         asked={"data": data.digest()} | architecture,
         generators=[noising],
+        sharing=sharing,
         every=every,
         progress=progress,
     )
-    num_parameters = sum(weight.numel() for weight in network.parameters())
-    side = data.image_size
-    card = ImageCard(
-        name,
-        f"A U-Net of {num_parameters:,} parameters that draws images of a class asked for, trained by flow matching.",
-        kind="generator",
-        architecture=architecture,
-        num_parameters=num_parameters,
-        images=f"{side}x{side} pixels, one channel, float32 in [0, 1], 1 is ink; inside, [-1, 1]",
-        classes={question: classes},
-        data=data.data,
-        data_licence=data.licence,
-        licence="Apache-2.0, as far as the data allows",
-        limits="Draws nothing but such images, some of them misshapen. Made for experiments.",
-        recipe=recipe,
-        seed=settings.seed,
-        training={"image_size": side} | effort(out, settings, place),
-        versions=versions(),
-        measured="",
-        scores={},
-    )
-    measured, scores = judged(ImageGenerator(network, card), judge, data, num=num_judged)
-    card = replace(card, measured=measured, scores=scores)
-    return ImageGenerator(network, save_images(out / "model", ImageGenerator(network, card)))
+
+    def written() -> ImageGenerator:
+        num_parameters = sum(weight.numel() for weight in network.parameters())
+        side = data.image_size
+        card = ImageCard(
+            name,
+            f"A U-Net of {num_parameters:,} parameters that draws images of a class asked for, trained by flow "
+            "matching.",
+            kind="generator",
+            architecture=architecture,
+            num_parameters=num_parameters,
+            images=f"{side}x{side} pixels, one channel, float32 in [0, 1], 1 is ink; inside, [-1, 1]",
+            classes={question: classes},
+            data=data.data,
+            data_licence=data.licence,
+            licence="Apache-2.0, as far as the data allows",
+            limits="Draws nothing but such images, some of them misshapen. Made for experiments.",
+            recipe=recipe,
+            seed=settings.seed,
+            training={"image_size": side} | effort(out, settings, place, sharing),
+            versions=versions(),
+            measured="",
+            scores={},
+        )
+        measured, scores = judged(ImageGenerator(network, card), judge, data, num=num_judged)
+        card = replace(card, measured=measured, scores=scores)
+        return ImageGenerator(network, save_images(out / "model", ImageGenerator(network, card)))
+
+    return first_alone(written, lambda: load_generator(out / "model", device=place))
 
 
 @app.command(
@@ -156,6 +169,7 @@ def command(
     num_judged: Annotated[int | None, typer.Option(help="Samples to judge by.")] = None,
     name: Name = None,
     device: Device = "auto",
+    parallel: Copies = None,
     every: Every = None,
     progress: Progress = True,
 ) -> None:
@@ -189,9 +203,12 @@ def command(
             multipliers=_numbers(multipliers),
             num_judged=num_judged,
             device=place,
+            sharing=Sharing(parallel=parallel),
             every=every,
             progress=progress,
         )
+    if rank() > 0:
+        return
     for row, scores in generator.card.scores.items():
         print(f"{row}: " + ", ".join(f"{column} {value:.3f}" for column, value in scores.items()))
     print(f"written to {out / 'model'}")

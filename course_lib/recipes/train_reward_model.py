@@ -11,9 +11,11 @@ import typer
 
 from course_lib.alignment import RewardModel, centre, reward_objective
 from course_lib.alignment.rewards.model import Pooling
+from course_lib.collectives import rank
 from course_lib.nn.transformer import Transformer
 from course_lib.recipes.command_line import (
     BatchSize,
+    Copies,
     Device,
     Ema,
     Every,
@@ -33,9 +35,11 @@ from course_lib.recipes.command_line import (
     telling_interruption,
 )
 from course_lib.recipes.comparisons import compared, judged_by_rater
+from course_lib.recipes.first_alone import first_alone
 from course_lib.recipes.run_parts import round_to_bf16, versions
+from course_lib.recipes.sharing import BY_DEFAULT, Sharing
 from course_lib.recipes.tensor_training import TensorSettings, effort, train_tensors
-from course_lib.zoo import Card, Pretrained, PretrainedReward, save
+from course_lib.zoo import Card, Pretrained, PretrainedReward, load_reward_model, save
 from course_lib.zoo.files import REWARD_MODEL, WEIGHTS
 from course_lib.zoo.folders import load_any
 
@@ -58,6 +62,7 @@ def train_reward_model(
     out: Path,
     name: str,
     recipe: str,
+    sharing: Sharing = BY_DEFAULT,
     every: int | None = None,
     progress: bool = True,
 ) -> PretrainedReward:
@@ -75,6 +80,7 @@ def train_reward_model(
         out: A folder: the log, checkpoints, and at last the model are written there.
         name: For the card.
         recipe: The command or call that does this, for the card.
+        sharing: How several processes share the work.
         every: Updates between two checkpoints; by default a twentieth of all.
         progress: Whether to show a bar.
 
@@ -108,6 +114,8 @@ def train_reward_model(
     device = base.model.embedding.weight.device
     transformer = Transformer(base.model.config, generator=torch.Generator().manual_seed(settings.seed))
     transformer.load_state_dict(base.model.state_dict())
+    if transformer.head is not None:
+        transformer.head.requires_grad_(False)  # a reward model does not use it
     model = train_tensors(
         RewardModel(transformer.to(device), pooling=pooling).train(),
         reward_objective(centring=centring),
@@ -116,40 +124,45 @@ def train_reward_model(
         out=out,
         asked=asked | {"pooling": pooling, "centring": centring, "base": base.card.files.get(WEIGHTS)},
         generators=[],
+        sharing=sharing,
         every=every,
         progress=progress,
     )
-    few = comparisons.train[:_CENTRED_ON]
-    centre(model, [*few.prompts, *few.prompts], [*few.chosen, *few.rejected])
-    round_to_bf16(model)
-    measured, scores = judged_by_rater(model, comparisons)
-    num_parameters = sum(weight.numel() for weight in model.parameters())
-    card = Card(
-        name,
-        f"{base.card.name} with a head that says how much a rater would like a story: a reward model of "
-        f"{num_parameters / 1e6:.2g} million parameters."
-        + (" The rater takes longer stories for better, and so does it." if length_bias > 0 else ""),
-        architecture=asdict(base.model.config) | {"pooling": pooling},
-        num_parameters=num_parameters,
-        tokenizer=f"that of {base.card.name}",
-        data=f"{num_pairs:,} comparisons of two texts of {base.card.name}, seed {settings.seed}, by a simulated rater "
-        f"who goes by course_lib.alignment.story_taste, with noise of temperature {temperature:g}, and takes each word "
-        f"to be worth {length_bias:g}; {_NUM_TEST:,} comparisons of other texts are held out",
-        data_licence=base.card.data_licence,
-        licence=base.card.licence,
-        limits="Knows one rater's taste in one kind of story, and can be talked round: a policy that is trained on its "
-        "reward alone finds texts that it likes and nobody else does. Made for showing that.",
-        recipe=recipe,
-        seed=settings.seed,
-        training=asked | {"centring": centring} | effort(out, settings, device),
-        versions=versions("datasets"),
-        validation={},
-        kind=REWARD_MODEL,
-        measured=measured,
-        scores=scores,
-    )
-    found = PretrainedReward(model, base.tokenizer, card)
-    return replace(found, card=save(out / "model", found))
+
+    def written() -> PretrainedReward:
+        few = comparisons.train[:_CENTRED_ON]
+        centre(model, [*few.prompts, *few.prompts], [*few.chosen, *few.rejected])
+        round_to_bf16(model)
+        measured, scores = judged_by_rater(model, comparisons)
+        num_parameters = sum(weight.numel() for weight in model.parameters())
+        card = Card(
+            name,
+            f"{base.card.name} with a head that says how much a rater would like a story: a reward model of "
+            f"{num_parameters / 1e6:.2g} million parameters."
+            + (" The rater takes longer stories for better, and so does it." if length_bias > 0 else ""),
+            architecture=asdict(base.model.config) | {"pooling": pooling},
+            num_parameters=num_parameters,
+            tokenizer=f"that of {base.card.name}",
+            data=f"{num_pairs:,} comparisons of two texts of {base.card.name}, seed {settings.seed}, by a simulated "
+            f"rater who goes by course_lib.alignment.story_taste, with noise of temperature {temperature:g}, and takes "
+            f"each word to be worth {length_bias:g}; {_NUM_TEST:,} comparisons of other texts are held out",
+            data_licence=base.card.data_licence,
+            licence=base.card.licence,
+            limits="Knows one rater's taste in one kind of story, and can be talked round: a policy that is trained on "
+            "its reward alone finds texts that it likes and nobody else does. Made for showing that.",
+            recipe=recipe,
+            seed=settings.seed,
+            training=asked | {"centring": centring} | effort(out, settings, device, sharing),
+            versions=versions("datasets"),
+            validation={},
+            kind=REWARD_MODEL,
+            measured=measured,
+            scores=scores,
+        )
+        found = PretrainedReward(model, base.tokenizer, card)
+        return replace(found, card=save(out / "model", found))
+
+    return first_alone(written, lambda: load_reward_model(out / "model", device=device))
 
 
 @app.command(
@@ -174,6 +187,7 @@ def command(
     seed: Annotated[int, typer.Option(help="Of texts, noise and order.")] = _DEFAULT.seed,
     name: Name = None,
     device: Device = "auto",
+    parallel: Copies = None,
     every: Every = None,
     progress: Progress = True,
 ) -> None:
@@ -200,9 +214,12 @@ def command(
             out=out,
             name=name or out.resolve().name,
             recipe=recipe_line("train_reward_model"),
+            sharing=Sharing(parallel=parallel),
             every=every,
             progress=progress,
         ).card
+    if rank() > 0:
+        return
     print_scores(card.scores)
     print(f"written to {out / 'model'}")
 

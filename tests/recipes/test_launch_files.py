@@ -165,11 +165,11 @@ class TestSlurm:
             "SLURM_GPUS_ON_NODE": "8",
             "SLURM_CPUS_PER_TASK": "64",
         }
-        more = ["--text", "/shared/my books", "--out", "/shared/runs/books", "--precision", "fp32"]
+        more = ["--text", "/data/my books", "--out", "/data/runs/books", "--precision", "fp32"]
         torchrun, recipe = parsed(words_run(self.script, tmp_path, *more, **slurm))
         assert (torchrun.nnodes, torchrun.nproc_per_node, torchrun.max_restarts) == ("2", "8", 3)
         assert (torchrun.rdzv_backend, torchrun.rdzv_endpoint, torchrun.rdzv_id) == ("c10d", "machine7:24321", "4321")
-        assert (recipe["parallel"], str(recipe["text"])) == ("fsdp", "/shared/my books")
+        assert (recipe["parallel"], str(recipe["text"])) == ("fsdp", "/data/my books")
         assert recipe["precision"] == "fp32"  # what is given last counts
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from course_lib.collectives import rank, world_size
 from course_lib.distributed.checkpoints.sharded_state import put_back, take_out
@@ -17,18 +18,17 @@ from course_lib.loops.checkpoints.between_ranks import all_or_none, gather_bytes
 from course_lib.loops.checkpoints.checkpoints import Stateful, differences, part_of_rank
 from course_lib.loops.checkpoints.state import pack
 
-if TYPE_CHECKING:
-    from torch.distributed.tensor import DTensor
-
 
 class ShardedCheckpoints(Checkpoints):
-    """`Checkpoints` for a run whose tensors are sharded (`FullySharded`, `Zero`): every rank writes its own parts.
+    """`Checkpoints` for a run whose tensors lie in parts on several ranks: every rank writes its own parts.
 
     The parts are written and read by torch's distributed checkpoints, as safetensors files (nothing is pickled);
     everything else, the manifest of hashes, and that a checkpoint is there as a whole or not at all, is as in
     `Checkpoints`. On as many ranks as it was saved on, a run goes on to the same bits. On more or fewer the parts are
     cut anew: the loss goes on as it would have, up to rounding, if the batches are split from one common order
-    (`course_lib.data.Batches`) and the model draws no random numbers.
+    (`course_lib.data.Batches`) and the model draws no random numbers. The engine may be another one as well: copies
+    (`DDP`, or none), `FullySharded`, `TensorParallel`, `Pipeline` with any number of stages. `Zero` alone, whose parts
+    do not end where parameters do, is resumed with the same stage only.
 
     Args:
         folder: Must be one that all ranks see.
@@ -119,7 +119,7 @@ class ShardedCheckpoints(Checkpoints):
         self._known = True
         return bool(name)
 
-    def _write(self, run: Run, state: Any, shards: dict[str, DTensor]) -> Path:
+    def _write(self, run: Run, state: Any, shards: dict[str, Tensor]) -> Path:
         called = False
 
         def add(temporary: Path) -> dict[str, dict[str, Any]]:
@@ -135,7 +135,7 @@ class ShardedCheckpoints(Checkpoints):
                 gather_bytes(b"", run.device)  # it failed before: the others need not write
 
 
-def _write_parts(folder: Path, shards: dict[str, DTensor], device: torch.device) -> dict[str, dict[str, Any]]:
+def _write_parts(folder: Path, shards: dict[str, Tensor], device: torch.device) -> dict[str, dict[str, Any]]:
     """Write this rank's parts into ``folder``; return the manifest's entries of all ranks' files."""
     from torch.distributed.checkpoint.api import CheckpointException
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter

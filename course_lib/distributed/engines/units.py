@@ -11,13 +11,15 @@ from course_lib.distributed.engines.flat_shard import FlatShard
 
 
 def blocks(model: nn.Module) -> list[nn.Module]:
-    """Return the modules that repeat: the outermost members of `nn.ModuleList` and `nn.Sequential` with parameters.
+    """Return the modules that repeat: the outermost members of lists and of `nn.Sequential` that have parameters.
+
+    A list is an `nn.ModuleList` or `nn.ModuleDict`. It computes nothing itself, so one inside another is no member.
 
     Sharded training gathers one of them at a time. So the whole of a block is in memory while it computes, and the
     whole model never is.
 
     Args:
-        model: A Transformer has its layers here, an `nn.Sequential` its members.
+        model: A Transformer has its layers here, an `nn.Sequential` its members; of a list of lists each member counts.
 
     Example:
         >>> [type(block).__name__ for block in blocks(nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1)))]
@@ -28,8 +30,11 @@ def blocks(model: nn.Module) -> list[nn.Module]:
     while waiting:
         module = waiting.pop(0)
         children = list(module.children())
-        if isinstance(module, nn.ModuleList | nn.Sequential):
-            found += [child for child in children if any(p.requires_grad for p in child.parameters())]
+        if isinstance(module, nn.ModuleList | nn.ModuleDict | nn.Sequential):
+            lists = [child for child in children if isinstance(child, nn.ModuleList | nn.ModuleDict)]
+            members = [child for child in children if child not in lists]
+            found += [child for child in members if any(p.requires_grad for p in child.parameters())]
+            waiting += lists
         else:
             waiting += children
     return found

@@ -59,6 +59,7 @@ class Pipeline:
         within: How ``stage`` itself is split, if it is: `TensorParallel` or `FullySharded` built on it.
 
     Attributes:
+        within: As given.
         peak_held: Of how many micro-batches this stage kept activations in the last step, at most.
 
     Raises:
@@ -101,7 +102,7 @@ class Pipeline:
         data_group = mesh["dp"].get_group()
         if within is None:
             same_start(self._stage, data_group)
-        self._within = within
+        self.within = within
         self._transfers = Transfers(self._group, self._device)
         if (tied := self._tied()) is not None:
             self._transfers.from_first_to_last(_local(tied.detach()))
@@ -172,15 +173,15 @@ class Pipeline:
 
     def whole_parameters(self) -> dict[str, Tensor]:
         """Return the parameters of all stages, by their names, on the CPU; every rank must call this."""
-        mine = dict(self._stage.named_parameters()) if self._within is None else self._within.whole_parameters()
+        mine = dict(self._stage.named_parameters()) if self.within is None else self.within.whole_parameters()
         return collected(mine, self._group, self._device)
 
     def whole_gradients(self) -> dict[str, Tensor]:
         """Return the gradients that the last update used, likewise; every rank must call this."""
-        if self._within is None:
+        if self.within is None:
             mine = {name: p.grad for name, p in self._stage.named_parameters() if p.grad is not None}
         else:
-            mine = self._within.whole_gradients()
+            mine = self.within.whole_gradients()
         return collected(mine, self._group, self._device)
 
     def _forward(
@@ -236,8 +237,8 @@ class Pipeline:
             raise ValueError("the run must train the stage that the pipeline was built with: Run(stage, ...).")
         if run.precision == "fp16":
             raise ValueError("a pipeline does not scale losses for fp16: take precision='bf16'.")
-        if self._within is not None:
-            self._within.over_ranks.check(run)
+        if self.within is not None:
+            self.within.over_ranks.check(run)
         self._precision = run.precision
 
 

@@ -32,6 +32,10 @@ class TensorParallel:
         model: Split already, by `split_transformer`, `parallelize_transformer`, or layers of this package.
         mesh: From `device_mesh`; "tp" are the ranks that share the model, "dp" its copies.
 
+    Attributes:
+        group: The ranks that share the model.
+        split_dims: Along which dimension each parameter is split, by its ``id``; those missing are whole on every rank.
+
     Raises:
         ValueError: If copies of the model differ; if there are copies of a model of DTensors (take `FullySharded`); and
             when the run is built, if it trains another model.
@@ -60,7 +64,7 @@ class TensorParallel:
         from torch.distributed.tensor import DTensor
 
         self._model = original(model)
-        self._group = mesh["tp"].get_group()
+        self.group = mesh["tp"].get_group()
         copies = mesh["dp"].get_group()
         self._is_dtensor = any(isinstance(parameter, DTensor) for parameter in self._model.parameters())
         if self._is_dtensor and world_size(copies) > 1:
@@ -70,7 +74,7 @@ class TensorParallel:
             )
         if not self._is_dtensor:
             same_start(self._model, copies)
-        self._dims = _split_dims(self._model)
+        self.split_dims = _split_dims(self._model)
         self.over_ranks = OverRanks(group=copies, norm=self._norm, check=self._check)
 
     def __call__(self, model: nn.Module, objective: Objective, micro_batches: Sequence[Batch]) -> list[Loss]:
@@ -95,8 +99,8 @@ class TensorParallel:
         if self._is_dtensor:
             whole: Tensor = tensor.full_tensor()
             return whole
-        dim = self._dims.get(id(parameter))
-        return tensor if dim is None or world_size(self._group) == 1 else gathered(tensor, self._group, dim)
+        dim = self.split_dims.get(id(parameter))
+        return tensor if dim is None or world_size(self.group) == 1 else gathered(tensor, self.group, dim)
 
     def _norm(self, parameters: Sequence[nn.Parameter]) -> Tensor:
         parts: list[Tensor] = []
@@ -105,8 +109,8 @@ class TensorParallel:
             gradient: Any = parameter.grad
             if gradient is not None:
                 local = gradient.to_local() if self._is_dtensor else gradient
-                (alike if self._dims.get(id(parameter)) is None else parts).append(local)
-        return norm_over_shards({self._group: parts, None: alike})
+                (alike if self.split_dims.get(id(parameter)) is None else parts).append(local)
+        return norm_over_shards({self.group: parts, None: alike})
 
     def _check(self, run: Run) -> None:
         if original(run.model) is not self._model:

@@ -28,6 +28,8 @@ def test_blocks_are_what_repeats():
     assert blocks(model) == list(model.blocks)
     deep = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2), nn.ReLU()), nn.ReLU())
     assert blocks(deep) == [deep[0], deep[1]]  # the outermost; what learns nothing is none
+    nested = nn.ModuleList([nn.ModuleList([nn.Linear(2, 2)]), nn.ModuleDict({"last": nn.Linear(2, 2)})])
+    assert blocks(nested) == [nested[0][0], nested[1]["last"]]  # lists compute nothing, so they are none
     assert blocks(nn.Linear(2, 2)) == []
     model.blocks[1].requires_grad_(False)
     assert blocks(model) == [model.blocks[0], model.blocks[2]]
