@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from course_lib.collectives import rank, world_size
-from course_lib.distributed.checkpoints.sharded_state import put_back, take_out
+from course_lib.distributed.checkpoints.sharded_state import put_back, read_into, room_for, take_out
 from course_lib.loops import CheckpointError, Checkpoints, Run
 from course_lib.loops.checkpoints import checkpoint_files, durable_files
 from course_lib.loops.checkpoints.between_ranks import all_or_none, gather_bytes
@@ -111,8 +111,12 @@ class ShardedCheckpoints(Checkpoints):
                 part = _part(self.folder / name)
                 if (saved := set(part["others"])) != set(others):
                     raise ValueError(f"{name} holds besides the run {sorted(saved)}, resume got {sorted(others)}.")
-                state = put_back(run, part["run"], self.folder / name)
+                state, room = room_for(run, part["run"], self.folder / name)
             with all_or_none(run.device):
+                if room:
+                    read_into(room, self.folder / name)
+            with all_or_none(run.device):
+                state = put_back(run, state, room)
                 for key, other in others.items():
                     other.load_state_dict(part["others"][key])
                 run.load_state_dict(state)

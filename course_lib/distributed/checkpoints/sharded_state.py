@@ -23,6 +23,7 @@ MARK = "sharded tensor"  # {MARK: name} stands in the state for what was taken o
 STAGES = "in stages"  # in the state of a pipeline: whether each rank has only some of the layers
 
 State = dict[str, Any]
+Room = dict[str, Tensor]  # for sharded tensors, by their marks
 
 
 def take_out(run: Run) -> tuple[State, dict[str, Tensor]]:
@@ -59,26 +60,25 @@ def take_out(run: Run) -> tuple[State, dict[str, Tensor]]:
     return {**state, "model": model, "optimizer": optimizer, STAGES: cut.in_stages}, shards
 
 
-def put_back(run: Run, state: State, folder: Path) -> State:
-    """Return ``state`` with the tensors that `take_out` took out of it, read from ``folder`` in this run's own cut.
+def room_for(run: Run, state: State, folder: Path) -> tuple[State, Room]:
+    """Return ``state`` with the layers that this run has, and empty tensors, in its own cut, for what was taken out.
 
-    Every rank calls this, and reads what it needs. The run is not changed.
+    Each rank does this for itself. The run is not changed.
 
     Raises:
         ValueError: If this run has no such tensors, or has them in other shapes.
     """
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
-    from torch.distributed.checkpoint.state_dict_loader import load
 
-    cut, own, second_names = Cut(run), run.state_dict(), _second_names(run)
-    for name in second_names:
+    cut, own = Cut(run), run.state_dict()
+    for name in _second_names(run):
         del own["model"][name]
-    reader = HuggingFaceStorageReader(str(folder))
-    saved: dict[str, TensorStorageMetadata] = reader.read_metadata().state_dict_metadata  # type: ignore[assignment]
+    metadata = HuggingFaceStorageReader(str(folder)).read_metadata()
+    saved: dict[str, TensorStorageMetadata] = metadata.state_dict_metadata  # type: ignore[assignment]
     if state.pop(STAGES, False) or cut.in_stages:
         state = _for_these_layers(state, own, saved)
     by_name, parameters = _by_name(run), _parameters(run)
-    targets: dict[str, Tensor] = {}
+    targets: Room = {}
 
     def target(mark: str, parameter: nn.Parameter | None, like: Tensor) -> None:
         """Room for what was taken out, in this run's cut; ``like`` has its shape here."""
@@ -107,21 +107,33 @@ def put_back(run: Run, state: State, folder: Path) -> State:
                 if number >= len(parameters):
                     raise ValueError(f"the saved optimizer has a parameter {number}, this one has {len(parameters)}.")
                 target(mark, parameters[number], parameters[number].detach())
-    if targets:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "torch.distributed is disabled")  # one process may load what many saved
-            load(dict(targets), storage_reader=reader, no_dist=not initialized())
+    return state, targets
+
+
+def read_into(room: Room, folder: Path) -> None:
+    """Fill ``room`` with what ``folder`` has under its names; every rank calls this, and reads what it needs."""
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+    from torch.distributed.checkpoint.state_dict_loader import load
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # one process may load what many saved
+        load(dict(room), storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=not initialized())
+
+
+def put_back(run: Run, state: State, room: Room) -> State:
+    """Return ``state`` with the tensors that `take_out` took out of it, those of ``room``. The run is not changed."""
+    cut, by_name, parameters = Cut(run), _by_name(run), _parameters(run)
 
     def filled(value: Any, parameter: nn.Parameter | None) -> Any:
         mark = _mark(value)
         if mark is not None:
-            return cut.own(targets[mark], parameter)
+            return cut.own(room[mark], parameter)
         return cut.part(value, parameter) if isinstance(value, Tensor) else value
 
     model = copy.copy(state["model"])
     for name, value in model.items():
         model[name] = filled(value, by_name.get(name))
-    model |= {name: model[first] for name, first in second_names.items()}
+    model |= {name: model[first] for name, first in _second_names(run).items()}
     kept_state = {
         number: {key: filled(value, parameters[number]) for key, value in kept.items()}
         for number, kept in state["optimizer"]["state"].items()

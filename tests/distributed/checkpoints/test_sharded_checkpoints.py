@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 from torch.testing import assert_close
 
 from course_lib.collectives import rank, world_size
@@ -171,6 +172,13 @@ def check_disk_that_fails(me, here):
         dist.barrier()
         assert not [left for left in os.listdir(checkpoints.folder) if left.startswith(".saving")]
     assert checkpoints.save(run).name == "000002_step_2"
+
+    with pytest.MonkeyPatch.context() as patch:  # and one that cannot be read
+        if me == 1:
+            patch.setattr(HuggingFaceStorageReader, "read_metadata", full)
+        with pytest.raises((OSError, CheckpointError), match="No space left on device"):
+            checkpoints.resume(run)
+    assert checkpoints.resume(run)
 
 
 def check_the_small_kind(here):
