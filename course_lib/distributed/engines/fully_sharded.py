@@ -35,7 +35,7 @@ class FullySharded:
     Args:
         model: Changed in place. Rank 0's weights are taken by all, unless they are DTensors already.
         mesh: Ranks that share the work, as a mesh with one dimension; two mean copies of the model (first dimension)
-            that are each sharded (second). All ranks by default.
+            that are each sharded (second), both named. All ranks by default.
         units: Modules that are gathered at a time; those of `blocks` by default. The rest is one more unit.
         param_dtype: What to gather and compute in (`torch.bfloat16`); parameters stay as they are between. Take this,
             not the run's ``precision="bf16"``: autocast keeps a copy of every matrix until the backward pass.
