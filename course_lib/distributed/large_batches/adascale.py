@@ -68,7 +68,7 @@ class AdaScale:
         group: Ranks that see different rows; all by default.
 
     Raises:
-        ValueError: If a number is not positive.
+        ValueError: If a number is not positive; while training, if a step has one part only, which shows no noise.
 
     Example:
         >>> import torch
@@ -112,6 +112,11 @@ class AdaScale:
 
     def after_step(self, run: Run) -> None:
         """Count the step that was made as its gain in small steps, and take the gain of the next."""
+        if len(self.measured.sizes) < 2:
+            raise ValueError(
+                "the noise shows in differences between parts of a batch, and this step had one: give AdaScale's run "
+                "two or more micro-batches a step, or two or more ranks."
+            )
         self.small_step += self.gain
         if self.measured.average.num_estimates:
             count = sum(self.measured.sizes)

@@ -128,6 +128,8 @@ def step_efficiency(batch_size: float, noise_scale: float) -> float:
     """Return how much of the largest possible progress a step at the best rate makes, ``1 / (1 + noise scale / B)``.
 
     The best rate itself follows the same curve: linear in the batch size far below the noise scale, constant far above.
+    It is derived for a quadratic loss and a noise scale that weighs directions by their curvature. What is measured is
+    the simple one without curvature (`NoiseScale`), equal to it where the loss curves alike in all directions.
 
     Args:
         batch_size: B, in targets.

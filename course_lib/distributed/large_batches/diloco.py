@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 from course_lib.collectives import all_sum, initialized, rank, world_size
 from course_lib.distributed.engines import check_same_model
@@ -25,7 +25,7 @@ class DiLoCo:
     as much as one step of data parallelism, so everything together sends ``every`` times less.
 
     A worker is a rank, or several that share every step as usual (an *island*, a group of ranks with fast links).
-    All begin with the parameters of the first rank of ``group``.
+    All begin with the parameters of the first rank of ``group``, frozen ones included.
 
     Let the number of steps be a multiple of ``every``, or call `meet` once more: until then models differ. Buffers
     (batch norm's averages) and the inner optimizers' states stay each worker's own; a checkpoint of the run holds those
@@ -77,7 +77,9 @@ class DiLoCo:
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         if initialized():
             check_same_model(model, group)
-            for parameter in self._parameters:
+            for parameter in model.parameters():
+                if island is not None:
+                    dist.broadcast(parameter.detach(), group=island, group_src=0)
                 dist.broadcast(parameter.detach(), group=group, group_src=0)
         self._outer = OuterStep(self._parameters, rate=outer_rate, momentum=outer_momentum)
         self.over_ranks = OverRanks(group=_alone() if island is None else island, check=self._check)
@@ -90,12 +92,10 @@ class DiLoCo:
         """Backpropagate; where that fails, let the others know, who would wait at the next meeting."""
         try:
             losses = backprop(model, objective, micro_batches)
-            count = sum(1 if loss.count is None else int(loss.count) for loss in losses)
-            fine = all(bool(loss.total.isfinite()) for loss in losses) and self._gradients_finite()
         except Exception:
             self._tell_failure()
             raise
-        verdict = torch.tensor([float(count), float(not fine)], device=self._parameters[0].device)
+        verdict = self._verdict(losses)
         if self._island is not None:
             all_sum([verdict], self._island)
         count, bad = verdict.tolist()
@@ -130,9 +130,15 @@ class DiLoCo:
         size = sum(parameter.numel() * parameter.element_size() for parameter in self._parameters)
         self.sent_bytes += collective_cost("all_reduce", size, num_ranks=world_size(self._group)).sent_bytes
 
-    def _gradients_finite(self) -> bool:
+    def _verdict(self, losses: Sequence[Loss]) -> Tensor:
+        """How many targets there were, and whether a number is not finite; nothing is read from the device yet."""
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
-        return not gradients or bool(nn.utils.get_total_norm(gradients).isfinite())
+        numbers = [loss.total.detach() for loss in losses]
+        if gradients:
+            numbers.append(nn.utils.get_total_norm(gradients))
+        bad = (~torch.stack([number.isfinite() for number in numbers]).all()).float()
+        counts = [torch.as_tensor(1 if loss.count is None else loss.count).to(bad) for loss in losses]
+        return torch.stack([torch.stack(counts).sum(), bad])
 
     def _tell_failure(self) -> None:
         self._exchange_failures(failed=True)

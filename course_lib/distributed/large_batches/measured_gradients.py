@@ -18,9 +18,9 @@ from course_lib.loops.loss import Batch, exact_dtype
 class MeasuredGradients:
     """A ``gradients`` function of `Run` that estimates the gradient noise scale as it goes.
 
-    The parts are the micro-batches of all ranks. It takes the gradient of each by itself, notes its length, adds them
-    up (over ranks as well), and compares with the length of the sum. The update is the same as without it. It costs a
-    copy of the gradients, and reads one number a part from the device.
+    The parts are the micro-batches of all ranks, which need not have equally many. It takes the gradient of each by
+    itself, notes its length, adds them up (over ranks as well), and compares with the length of the sum. The update is
+    the same as without it. It costs a copy of the gradients, and waits for the device to read one number a part.
 
     The noise scale comes out in targets, as the objective counts them, if the parts are independent draws. (Tokens of
     one sequence are not independent, so a scale in tokens holds for sequences of that length.)
@@ -72,16 +72,21 @@ class MeasuredGradients:
         return losses
 
     def _of_all_ranks(
-        self, sizes: list[int], squares: list[Tensor], used: list[bool]
+        self, sizes: list[int | Tensor], squares: list[Tensor], used: list[bool]
     ) -> tuple[list[int], list[float], list[bool]]:
         """Every rank's parts, in rank order, and which parameters any rank used; the same on every rank."""
-        group = self.over_ranks.group
-        table = squares[0].new_zeros(world_size(group), 2, len(sizes))
-        table[rank(group), 0] = torch.tensor(sizes, dtype=table.dtype, device=table.device)
-        table[rank(group), 1] = torch.stack(squares)
-        flags = torch.tensor(used, dtype=table.dtype, device=table.device)
-        all_sum([table, flags], group)
-        counts, lengths = table.transpose(0, 1).flatten(1).tolist()
+        group, place = self.over_ranks.group, rank(self.over_ranks.group)
+        num_parts = squares[0].new_zeros(world_size(group))
+        num_parts[place] = len(sizes)
+        flags = squares[0].new_tensor(used)
+        all_sum([num_parts, flags], group)
+        many = [round(number) for number in num_parts.tolist()]
+        table = squares[0].new_zeros(2, sum(many))
+        mine = slice(sum(many[:place]), sum(many[: place + 1]))
+        table[0, mine] = torch.stack([torch.as_tensor(size).to(table) for size in sizes])
+        table[1, mine] = torch.stack(squares)
+        all_sum([table], group)
+        counts, lengths = table.tolist()
         return [round(count) for count in counts], lengths, flags.bool().tolist()
 
     def _estimate(self, squares: list[float], whole_square: float) -> None:
@@ -102,10 +107,10 @@ def _check(run: Run) -> None:
         raise ValueError("the optimizer changes parameters that are not the model's: their gradients are not measured.")
 
 
-def _count(loss: Loss) -> int:
+def _count(loss: Loss) -> int | Tensor:
     if loss.count is None:
         raise ValueError("this objective compares the rows of its batch: its gradient is not a mean over targets.")
-    return int(loss.count)
+    return loss.count
 
 
 def _square(gradients: list[Tensor]) -> Tensor:

@@ -60,10 +60,12 @@ def simulate_diloco(
         )
     if every < 1:
         raise ValueError(f"every must be at least 1 update, got {every}.")
+    with torch.no_grad():
+        for run in runs[1:]:
+            for own, first in zip(run.model.parameters(), runs[0].model.parameters(), strict=True):
+                own.copy_(first)
     parameters = [_trainable(run.model) for run in runs]
     outer = OuterStep(parameters[0], rate=outer_rate, momentum=outer_momentum)
-    for own in parameters:
-        outer.give(own)
     workers = [train(run, stream, steps=steps) for run, stream in zip(runs, streams, strict=True)]
     return _rounds(workers, parameters, outer, every)
 

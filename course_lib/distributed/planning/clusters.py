@@ -33,7 +33,11 @@ _NCCL_ISSUE = Source(
 _NCCL_TUNING = Source("NCCL, src/graph/tuning.cc, ring with the Simple protocol", "NVIDIA", "undated", read_on=READ_ON)
 
 LINK_EFFICIENCY = Sourced(
-    370 / 450, "of the line rate", _NCCL_ISSUE, "NVLink of an H100, large messages; assumed for the network as well"
+    370 / 450,
+    "of the line rate",
+    _NCCL_ISSUE,
+    "NVLink of an H100, large messages. Taken for the network as well, where an adapter does better: 24 of 25 GB/s, "
+    "says the same maintainer (nccl-tests issue 119, 2022-11-17); the difference is left to congestion",
 )
 _NVLINK_LATENCY = Sourced(3.4e-6, "seconds a message", _NCCL_TUNING, "what NCCL reckons with when it chooses")
 _NETWORK_LATENCY = Sourced(14e-6, "seconds a message", _NCCL_TUNING, "what NCCL reckons with when it chooses")
@@ -106,7 +110,8 @@ class Cluster:
 
         All groups of that kind work at once. Where a group has several chips in each of several nodes, it works in two
         levels: the sum is scattered inside each node, exchanged between nodes by all chips of a node at once (each has
-        its own link and a part of the tensor), and gathered inside again.
+        its own link and a part of the tensor), and gathered inside again. A last node that is filled in part counts as
+        full.
 
         Args:
             collective: What is done.
@@ -142,7 +147,7 @@ def cluster(fabric: str, *, num_chips: int, link_efficiency: float | Sourced = L
     Args:
         fabric: A name in `FABRICS`.
         num_chips: How many.
-        link_efficiency: Share of the line rates that large messages get. Congestion is not in it.
+        link_efficiency: Share of the line rates that large messages get, inside and between nodes alike.
 
     Raises:
         ValueError: If the fabric is not listed, or the efficiency is not in (0, 1].

@@ -78,7 +78,7 @@ def collective_cost(
         raise ValueError(
             f"no {way!r} algorithm is counted for {collective!r}: leave it out for {_DEFAULT[collective]!r}."
         )
-    if num_bytes < 0 or num_ranks < 1:
+    if not num_bytes >= 0 or num_ranks < 1:
         raise ValueError(f"expected 0 or more bytes and 1 or more ranks, got {num_bytes} and {num_ranks}.")
     others = num_ranks - 1
     if others == 0:

@@ -78,10 +78,10 @@ def strong_scaling(
         num_ranks: The numbers of workers.
         link: Between any two of them, or a cluster they are on.
         overlap: As in `exposed_seconds`.
-        algorithm: Of the all-reduce; a cluster works by rings, in two levels.
+        algorithm: Of the all-reduce; a cluster works by rings alone, in two levels.
 
     Raises:
-        ValueError: If a time, size or number of workers is not positive.
+        ValueError: If a time, size or number of workers is not positive, or a cluster is asked for another algorithm.
 
     Example:
         >>> link = CommunicationModel(latency_seconds=20e-6, bytes_per_second=20e9)
@@ -113,10 +113,10 @@ def weak_scaling(
         num_ranks: The numbers of workers.
         link: Between any two of them, or a cluster they are on.
         overlap: As in `exposed_seconds`.
-        algorithm: Of the all-reduce; a cluster works by rings, in two levels.
+        algorithm: Of the all-reduce; a cluster works by rings alone, in two levels.
 
     Raises:
-        ValueError: If a time, size or number of workers is not positive.
+        ValueError: If a time, size or number of workers is not positive, or a cluster is asked for another algorithm.
 
     Example:
         >>> link = CommunicationModel(latency_seconds=20e-6, bytes_per_second=20e9)
@@ -144,6 +144,8 @@ def _curve(
             f"expected a positive time, 0 or more bytes and numbers of workers from 1; got {alone}, {gradient_bytes} "
             f"and {list(num_ranks)}."
         )
+    if isinstance(link, Cluster) and algorithm != "ring":
+        raise ValueError(f"a cluster works by rings in two levels, got algorithm={algorithm!r}: give one link instead.")
     points = []
     for seconds, ranks in zip(compute, num_ranks, strict=True):
         if isinstance(link, Cluster):

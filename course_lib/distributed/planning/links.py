@@ -100,7 +100,8 @@ def fit_communication(
         The link that explains them best. A latency that would come out negative is 0.
 
     Raises:
-        ValueError: If there are fewer than two sizes, a value is not positive, or time does not grow with size.
+        ValueError: If there are fewer than two sizes, a value is not positive, a rank was alone, or time does not grow
+            with size.
 
     Example:
         >>> link = fit_communication([1e3, 1e6, 1e8], [11e-6, 110e-6, 10.01e-3])
@@ -108,7 +109,6 @@ def fit_communication(
         (10.9, 10.0)
     """
     sizes, times = np.asarray(num_bytes, dtype=np.float64), np.asarray(seconds, dtype=np.float64)
-    ranks = np.broadcast_to(np.asarray(num_ranks), sizes.shape)
     if sizes.ndim != 1 or sizes.shape != times.shape or len(set(sizes.tolist())) < 2:
         raise ValueError(
             f"a fit needs times of at least two different sizes, one time each; got {sizes.tolist()} bytes and "
@@ -116,9 +116,15 @@ def fit_communication(
         )
     if not (np.isfinite(times) & (times > 0)).all() or not (np.isfinite(sizes) & (sizes >= 0)).all():
         raise ValueError("sizes must be 0 or more, and times positive and finite.")
+    ranks = np.asarray(num_ranks)
+    if ranks.shape not in ((), sizes.shape) or ranks.min() < 2:
+        raise ValueError(
+            f"num_ranks is one number for all {len(sizes)} measurements or one for each, from 2 (a rank alone sends "
+            f"nothing); got {num_ranks}."
+        )
     costs = [
         collective_cost(collective, float(size), num_ranks=int(rank), algorithm=algorithm)
-        for size, rank in zip(sizes, ranks, strict=True)
+        for size, rank in zip(sizes, np.broadcast_to(ranks, sizes.shape), strict=True)
     ]
     rows = np.array([[cost.num_messages, cost.chain_bytes] for cost in costs], dtype=np.float64) / times[:, None]
     latency, per_byte = _at_least_zero(rows)

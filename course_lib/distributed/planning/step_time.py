@@ -13,7 +13,7 @@ from course_lib.distributed.planning.zero_formulas import MIXED, NumberBytes, ze
 from course_lib.nn.transformer import TransformerConfig
 from course_lib.scaling import flops_per_token, mfu
 
-KERNEL_EFFICIENCY = 0.6  # of the peak, in a micro-batch: with it `compare_published` is within 10 % (but for ZeRO-3)
+KERNEL_EFFICIENCY = 0.6  # of the peak, in a micro-batch: set by eye on the large models of PUBLISHED_LAYOUTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,13 @@ def rank_traffic(
 
     Tensor parallelism: two sums a block going forward and two going back, each an all-reduce of the block's input (or,
     with sequence parallelism, a gather and a scatter, which move as much), and two more where the forward pass is
-    repeated. The sums at the embedding and at the output layer, one each, are left out.
+    repeated. Left out are the sums at the embedding and at the output layer, one each, that of a tied table's gradient
+    between the first stage and the last, and, with sequence parallelism, two more gathers a block going back, by which
+    ranks get away with keeping only their share of gathered inputs (as `rank_memory` counts them): they run beside
+    matrix products.
+
+    Pipeline: a stage in the middle sends activations on and gradients back, for each chunk; of two stages alone, each
+    is at one end of the model, where there is nobody to send to.
 
     Raises:
         ValueError: If the model cannot be split like this.
@@ -77,13 +83,16 @@ def rank_traffic(
         >>> sent = rank_traffic(config, Layout(dp=16, tp=8, pp=8, num_micro_batches=96, checkpointing=True))
         >>> [round(part / 1e9) for part in (sent.tensor, sent.pipeline, sent.data)]
         [609, 1, 11]
+
+    Reference: Narayanan et al. 2021, section 3.2; Korthikanti et al. 2022, "Reducing activation recomputation in large
+    transformer models", section 4.2.2, https://arxiv.org/abs/2205.05198
     """
-    length = num_tokens or config.context_length
+    length = config.context_length if num_tokens is None else num_tokens
     shape = model_shape(config, length)
     boundary = shape.boundary_numbers * layout.micro_batch_size * numbers.activations
     sums = _sums_of_block(layout) * max(layout.stage_layers(config.num_layers)) * layout.num_micro_batches
     tensor = sums * 2 * (layout.tp - 1) / layout.tp * boundary
-    hops = 0 if layout.pp == 1 else 2 * layout.chunks * layout.num_micro_batches
+    hops = {1: 0, 2: 2 * layout.chunks - 1}.get(layout.pp, 2 * layout.chunks) * layout.num_micro_batches
     data = zero_traffic(
         max(stage_parameters(config, layout, num_tokens=length)),
         num_ranks=layout.dp,
@@ -149,7 +158,7 @@ def predict_step(
         raise ValueError(
             f"kernel_efficiency lies in (0, 1] and overlap in [0, 1]; got {kernel_efficiency} and {overlap}."
         )
-    length = num_tokens or config.context_length
+    length = config.context_length if num_tokens is None else num_tokens
     shape = model_shape(config, length)
     layout.check(config)
     rate = cluster.chip.peak_flops_per_second * kernel_efficiency * layout.tp / layout.micro_batch_size

@@ -89,6 +89,13 @@ def test_a_step_that_is_not_made_does_not_count():
     assert (ada.small_step, ada.measured.average.num_estimates) == (0.0, 0)
 
 
+def test_a_step_of_one_part_is_refused():
+    """Nothing could ever be measured: the gain would stay at 1, and nobody would know."""
+    run = run_with(AdaScale(small_steps=10, scale=2))
+    with pytest.raises(ValueError, match="this step had one: give AdaScale's run two or more micro-batches"):
+        run.step(torch.ones(2, 2))
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -54,6 +54,22 @@ def measured_in_one_process(num_ranks):
     return measured.noise_scale, measured.sizes, model.state_dict()
 
 
+def ragged_parts(num_ranks):
+    """Rank r has r + 1 micro-batches of a step, of one to three rows."""
+    x, y = data()
+    rows = iter(range(ROWS))
+    return [
+        [(x[part], y[part]) for part in ([next(rows) for _ in range(1 + size % 3)] for size in range(place + 1))]
+        for place in range(num_ranks)
+    ]
+
+
+def ragged_in_one_process(num_ranks):
+    model, measured = make_model(), MeasuredGradients()
+    make_run(model, gradients=measured).step(*(part for parts in ragged_parts(num_ranks) for part in parts))
+    return measured.latest, measured.sizes, model.state_dict()
+
+
 def adascale_in_one_process(num_ranks):
     model, ada = make_model(), AdaScale(small_steps=20, scale=num_ranks, schedule=lambda step: 0.9**step)
     run = make_run(model, torch.optim.SGD, **ada.parts())
@@ -68,6 +84,8 @@ def worker(me, expected):
     num_ranks = world_size()
     check_diloco(me, num_ranks, expected[num_ranks])
     check_measured(expected[num_ranks])
+    check_ragged_parts(me, expected[num_ranks])
+    check_frozen(me)
     check_adascale(expected[num_ranks])
     check_failure_of_one_worker(me, num_ranks)
     check_refusals(me)
@@ -98,6 +116,23 @@ def check_measured(expected):
     assert measured.noise_scale.noise == pytest.approx(estimate.noise, rel=1e-10)
     assert measured.noise_scale.signal == pytest.approx(estimate.signal, rel=1e-10)
     assert_close(model.state_dict(), parameters, **CLOSE)
+
+
+def check_ragged_parts(me, expected):
+    latest, sizes, parameters = expected["ragged"]
+    model, measured = make_model(), MeasuredGradients()
+    make_run(model, gradients=measured).step(*ragged_parts(world_size())[me])
+    assert measured.sizes == sizes
+    assert (measured.latest.noise, measured.latest.signal) == pytest.approx((latest.noise, latest.signal), rel=1e-9)
+    assert_close(model.state_dict(), parameters, **CLOSE)
+
+
+def check_frozen(me):
+    """Each rank has drawn its own frozen layer: all begin with that of the first."""
+    model = make_model(seed=me)
+    model[0].requires_grad_(False)
+    DiLoCo(model, every=2)
+    assert_close(model.state_dict(), make_model(seed=0).state_dict(), **EXACT)
 
 
 def check_adascale(expected):
@@ -153,8 +188,6 @@ def check_islands(me, expected):
     islands = [dist.new_group([0, 1]), dist.new_group([2, 3])]
     across = [dist.new_group([0, 2]), dist.new_group([1, 3])]
     model = make_model(seed=me)
-    for parameter in model.parameters():
-        dist.broadcast(parameter.data, src=0)
     diloco = DiLoCo(model, every=EVERY, group=across[me % 2], island=islands[me // 2])
     run = make_run(model, **diloco.parts())
     rows = _first(stream(2, me // 2), STEPS)
@@ -182,6 +215,7 @@ def test_two_and_four_ranks(on_two_and_four_ranks):
             "diloco": simulated(num_ranks),
             "local SGD": simulated(num_ranks, outer_rate=1.0, outer_momentum=0.0),
             "measured": measured_in_one_process(num_ranks),
+            "ragged": ragged_in_one_process(num_ranks),
             "adascale": adascale_in_one_process(num_ranks),
         }
         for num_ranks in (2, 4)

@@ -95,6 +95,17 @@ def test_diloco_in_one_process_is_one_simulated_worker_and_goes_on_from_its_stat
     assert_close(again.model.state_dict(), simulated.model.state_dict(), **CLOSE)
 
 
+def test_workers_begin_alike_in_frozen_parameters_too():
+    runs = [make_run(seed) for seed in range(2)]
+    for run in runs:
+        run.model.bias.requires_grad_(False)
+    first = runs[0].model.bias.clone()
+    for _ in simulate_diloco(runs, [batches(worker, 2) for worker in range(2)], every=2, steps=2):
+        pass
+    for run in runs:
+        assert_close(run.model.bias, first, rtol=0, atol=0)
+
+
 def test_streams_must_be_equally_long():
     runs = [make_run(seed) for seed in range(2)]
     with pytest.raises(ValueError, match=r"the streams of workers \[1\] ended before the others"):

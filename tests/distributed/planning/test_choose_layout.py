@@ -13,13 +13,15 @@ from course_lib.distributed import (
     choose_layout,
     cluster,
     compare_published,
+    one_forward_one_backward,
     predict_step,
     rank_layouts,
     rank_memory,
     rank_traffic,
+    simulate,
 )
 from course_lib.nn.transformer import gpt
-from course_lib.scaling import CHIPS, flops_per_token
+from course_lib.scaling import CHIPS, flops_per_token, num_parameters
 
 SMALL = gpt(vocab_size=64, width=32, num_layers=8, num_heads=4, context_length=16)
 CHIP = CHIPS["A100 SXM 80GB"]
@@ -62,7 +64,7 @@ def test_parts_of_communication_by_hand():
     assert rank_traffic(SMALL, layout).tensor == pytest.approx(sums)
     layout = Layout(pp=2, micro_batch_size=3, num_micro_batches=5)
     assert predict_step(SMALL, layout, ideal(2, link)).send == pytest.approx(2 * 5 * boundary / 1e6)
-    assert rank_traffic(SMALL, layout).pipeline == pytest.approx(2 * 5 * boundary)
+    assert rank_traffic(SMALL, layout).pipeline == pytest.approx(5 * boundary)  # each is at an end of the model
     for zero in (0, 1, 2, 3):
         layout = Layout(dp=4, num_micro_batches=3, zero=zero)
         slowest = predict_step(SMALL, layout, ideal(4, link), overlap=0.0).data
@@ -71,20 +73,49 @@ def test_parts_of_communication_by_hand():
         assert slowest * 0.99 < hidden < slowest
 
 
+@pytest.mark.parametrize(("pp", "chunks"), [(2, 1), (2, 2), (3, 1), (4, 1), (4, 2)])
+def test_messages_between_stages_are_counted_one_by_one(pp, chunks):
+    """Chunk c of the model is on stage c modulo p; it sends activations to c + 1 and gradients to c - 1."""
+    sent = [0] * pp
+    for chunk in range(pp * chunks):
+        sent[chunk % pp] += (chunk + 1 < pp * chunks) + (chunk > 0)
+    layout = Layout(pp=pp, chunks=chunks, num_micro_batches=2 * pp)
+    assert rank_traffic(SMALL, layout).pipeline == 2 * pp * max(sent) * 16 * 32 * 2
+
+
+@pytest.mark.parametrize("pp", [2, 4])
+def test_unequal_stages_take_as_long_as_the_schedule_played(pp):
+    """The last stage has the output layer besides; played event by event, 1F1B ends when the planner says."""
+    layout, rounds = Layout(pp=pp, num_micro_batches=3 * pp), 3 * pp
+    config = replace(SMALL, vocab_size=2000)
+    whole, half = (predict_step(replace(SMALL, vocab_size=v), Layout(), ideal(1)).compute for v in (2000, 1000))
+    head = 2 * (whole - half)
+    stage = (whole - head) / pp
+    passes = [stage] * (pp - 1) + [stage + head]
+    played = simulate(
+        one_forward_one_backward(pp, rounds),
+        forward_seconds=[one / 3 for one in passes],
+        backward_seconds=[2 * one / 3 for one in passes],
+    )
+    assert predict_step(config, layout, ideal(pp)).total == pytest.approx(played.seconds)
+
+
 def test_predictions_beside_what_was_published():
-    """One number for all kernels (0.6 of the peak) predicts every run but ZeRO-3's within a tenth."""
+    """One number for all kernels (0.6 of the peak) predicts within a tenth, but for two small models and ZeRO-3."""
     rows = compare_published()
     assert len(rows) == len(PUBLISHED_LAYOUTS)
-    others = [row for row in rows if row.published.layout.zero < 3]
+    small = [row for row in rows if row.published.config.width < 4096]
+    others = [row for row in rows if row.published.layout.zero < 3 and row not in small]
     assert all(abs(row.ratio - 1) < 0.1 for row in others)
     assert statistics.median(row.ratio for row in others) == pytest.approx(1.0, abs=0.03)
+    assert [row.ratio for row in small] == pytest.approx([1.30, 1.19], abs=0.01)  # the failures that the notes state
     alone = [row.ratio for row in rows if row.published.layout.zero == 3]
-    assert alone[0] < 1.5
-    assert alone[1] > 2  # the failure that the table states
+    assert alone == pytest.approx([1.12, 1.60, 2.52, 1.17, 1.44, 2.33], abs=0.01)
     for row in rows:
         run = row.published
         assert run.layout.num_chips == run.layout.dp * run.layout.tp * run.layout.pp
-        assert run.source.read_on == "2026-11-23"
+        llama = run.name.startswith("Llama")
+        assert run.source.read_on == ("2026-11-23" if llama else "from memory, not compared again")
         assert run.note
 
 
@@ -98,6 +129,22 @@ def test_published_figures_agree_with_each_other():
     assert trillion.layout.batch_size == 3072
     equation_3 = 96 * 3072 * 2048 * 128 * 25600**2 * (1 + 2048 / (6 * 25600) + 51200 / (16 * 128 * 25600))
     assert trillion.counted_flops == pytest.approx(equation_3, rel=1e-12)
+
+
+def test_tables_are_whole_and_agree_with_what_is_printed_beside():
+    """Beside the speeds stand parameters and aggregate petaFLOP/s (table 1), days for 300 billion tokens (table 2)."""
+    table_1 = [run for run in PUBLISHED_LAYOUTS if run.source.title.endswith("table 1")]
+    billions = [1.7, 3.6, 7.5, 18.4, 39.1, 76.1, 145.6, 310.1, 529.6, 1008.0]
+    assert [round(num_parameters(run.config).total / 1e9, 1) for run in table_1] == billions
+    petaflops = [4.4, 8.8, 18.2, 34.6, 70.8, 143.8, 227.1, 297.4, 410.2, 502.0]
+    together = [run.flops_per_second * run.layout.num_chips / 1e15 for run in table_1]
+    assert together == pytest.approx(petaflops, rel=0.006)
+    table_2 = [run for run in PUBLISHED_LAYOUTS if run.source.title.endswith("table 2")]
+    days = [84, 43, 23, 156, 80, 42, 90, 74, 74, 169, 137, 140]
+    tokens = [run.layout.batch_size * run.config.context_length for run in table_2]
+    found = [300e9 / count * run.step_seconds / 86400 for run, count in zip(table_2, tokens, strict=True)]
+    assert found == pytest.approx(days, rel=0.04)
+    assert len({run.name for run in PUBLISHED_LAYOUTS}) == len(PUBLISHED_LAYOUTS) == 24
 
 
 def test_llama_3_gets_the_degrees_that_it_had():
@@ -148,6 +195,9 @@ def test_slower_networks_and_less_memory_push_towards_model_parallelism():
         (lambda: predict_step(SMALL, Layout(), ideal(1), kernel_efficiency=0), "kernel_efficiency lies in"),
         (lambda: predict_step(SMALL, Layout(), ideal(1), overlap=2), "overlap in .0, 1.; got 0.6 and 2"),
         (lambda: rank_layouts(SMALL, ideal(4), batch_size=4, memory_share=0), "memory_share lies in"),
+        (lambda: predict_step(SMALL, Layout(), ideal(1), num_tokens=0), "num_tokens must lie in .1, 16., .* got 0"),
+        (lambda: rank_traffic(SMALL, Layout(), num_tokens=0), "num_tokens must lie in"),
+        (lambda: rank_memory(SMALL, Layout(), num_tokens=0), "num_tokens must lie in"),
         (lambda: choose_layout(SMALL, ideal(64), batch_size=1), "no layout fits on 64 x A100 .* no split of model and"),
         (
             lambda: choose_layout(SMALL, replace(ideal(2), chip=replace(CHIP, memory_bytes=10)), batch_size=2),

@@ -77,6 +77,7 @@ def test_an_all_reduce_is_a_scatter_and_a_gather():
         (lambda: collective_cost("all_gather", 1, num_ranks=2, algorithm="tree"), "no 'tree' algorithm is counted"),
         (lambda: collective_cost("all_gather", -1, num_ranks=2), "0 or more bytes and 1 or more ranks, got -1 and 2"),
         (lambda: collective_cost("all_gather", 1, num_ranks=0), "got 1 and 0"),
+        (lambda: collective_cost("all_gather", math.nan, num_ranks=2), "0 or more bytes .* got nan and 2"),
     ],
 )
 def test_bad_input_is_named(call, message):

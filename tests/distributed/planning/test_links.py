@@ -118,6 +118,8 @@ def test_published_figures_carry_their_source():
         (lambda: fit_communication([1, 2], [1.0]), "one time each"),
         (lambda: fit_communication([1, 2], [1.0, math.nan]), "times positive and finite"),
         (lambda: fit_communication([1, 1000], [1.0, 0.5]), "times do not grow with the size"),
+        (lambda: fit_communication([1, 9], [1.0, 2.0], num_ranks=1), "from 2 .a rank alone sends nothing.; got 1"),
+        (lambda: fit_communication([1, 9], [1.0, 2.0], num_ranks=[2, 4, 8]), "for all 2 measurements or one for each"),
         (lambda: flat(12, 8), "whole nodes: got 12 chips, 8 a node"),
         (lambda: flat(16, 8).seconds("all_reduce", 1, num_ranks=8, stride=4), "8 ranks with stride 4 do not fit on 16"),
         (lambda: cluster("TPU", num_chips=4), "no figures of 'TPU' here; there are A100, InfiniBand, H100"),

@@ -1,5 +1,7 @@
 """The memory planner: against modules that are really built, the ZeRO paper's figure, schedules that are played."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -118,6 +120,30 @@ def test_activations_fall_with_tensor_parallelism_and_the_fullest_stage_counts()
     without = rank_memory(GPT, Layout(pp=2, tp=4, num_micro_batches=4, sequence_parallel=False)).activations
     norms = 2 * 3 * 4 * 16 * 32 * 2  # two micro-batches, three blocks, four tensors of T x D, two bytes
     assert without - split == pytest.approx(norms * 3 / 4, abs=4)
+
+
+def test_a_block_keeps_what_the_paper_counts():
+    """Korthikanti et al. 2022, section 4: 34 s b h bytes (and attention's T x T), of them 2 for masks of dropout, which
+    are not there, and T x T is fused away; with t ranks 10 + 24 / t, 2 of the 10 for masks, or 34 / t by tokens."""
+    config = gpt(vocab_size=64, width=64, num_layers=8, num_heads=4, context_length=32)
+    unit, softmax_sums = 32 * 64, 2 * (4 + 4) * 32  # and four statistics of the two norms; bytes of a block
+
+    def block(**options):
+        more, less = (
+            rank_memory(replace(config, num_layers=layers), Layout(**options)).activations for layers in (8, 7)
+        )
+        return more - less
+
+    assert block() == 32 * unit + softmax_sums
+    assert block(tp=4) == pytest.approx(8 * unit + softmax_sums / 4, abs=2)
+    assert block(tp=4, sequence_parallel=False) == pytest.approx((8 + 24 / 4) * unit + softmax_sums / 4, abs=2)
+
+
+def test_ends_without_sequence_parallelism_keep_the_last_norm_whole():
+    """Its input and output are on every rank; only logits (64 a token) and statistics are shared."""
+    one, four = (rank_memory(GPT, Layout(tp=tp, sequence_parallel=False)).activations for tp in (1, 4))
+    whole = (6 * 4 + 2) * 16 * 32 * 2  # bytes of norms' inputs and outputs, in six blocks and at the end
+    assert four == pytest.approx(whole + (one - whole) / 4, abs=4)
 
 
 def test_groups_are_a_grid_and_placed_by_how_much_they_talk():

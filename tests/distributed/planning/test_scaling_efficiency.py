@@ -62,6 +62,16 @@ def test_a_cluster_and_other_algorithms():
             lambda: strong_scaling(compute_seconds=1.0, gradient_bytes=1, num_ranks=[0], link=LINK),
             "numbers of workers from 1",
         ),
+        (
+            lambda: weak_scaling(
+                compute_seconds=1.0,
+                gradient_bytes=1,
+                num_ranks=[8],
+                link=cluster("H100, 400 Gb/s", num_chips=8),
+                algorithm="naive",
+            ),
+            "a cluster works by rings in two levels, got algorithm='naive'",
+        ),
         (lambda: weak_scaling(compute_seconds=1.0, gradient_bytes=-1, num_ranks=[1], link=LINK), "0 or more bytes"),
     ],
 )
