@@ -78,7 +78,7 @@ class RankFolder:
             for index, frame in enumerate(frames):  # the innermost first
                 if frame["function"] == "call" and frame["file"].endswith("worker.py"):
                     return "\n".join(_described(inner) for inner in reversed(frames[:index]))
-        return "  (at its start, or it handles SIGTERM itself)"
+        return "  (at its start, saving what it returns, or it handles SIGTERM itself)"
 
 
 def _described(frame: re.Match[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import linecache
 import multiprocessing
+import multiprocessing.util
 import os
 import shutil
 import signal
@@ -53,6 +54,13 @@ def run_worker(task: str, num_threads: int, backend: str | None, timeout: float)
     except BaseException as error:
         _fail(folder, error)
     _flush()
+    multiprocessing.util.Finalize(None, _leave, exitpriority=0)
+
+
+def _leave() -> None:
+    """End at once when all have returned: a thread or a process that the function left would be waited for."""
+    multiprocessing.util._run_finalizers()  # type: ignore[attr-defined]  # temporary folders
+    os._exit(0)
 
 
 def _forget_all_but(variables: list[str]) -> None:
@@ -63,7 +71,11 @@ def _forget_all_but(variables: list[str]) -> None:
 
 
 def _fail(folder: RankFolder, error: BaseException) -> NoReturn:
-    folder.save_error(f"{type(error).__name__}: {error}".strip(": "), _traceback(error))
+    try:
+        text = str(error)
+    except Exception:
+        text = "(it cannot be shown as text)"
+    folder.save_error(f"{type(error).__name__}: {text}".strip(": "), _traceback(error))
     _flush()
     os._exit(1)
 

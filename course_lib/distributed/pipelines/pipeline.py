@@ -16,13 +16,14 @@ from course_lib.distributed.engines.fully_sharded import FullySharded
 from course_lib.distributed.pipelines.schedules import Action, ScheduleName, make_schedule
 from course_lib.distributed.pipelines.shared import (
     SharedLosses,
-    check_same_rows,
+    check_tuples,
     collected,
     norm_over_stages,
     unsplittable,
 )
 from course_lib.distributed.pipelines.timeline import Event, Timeline
 from course_lib.distributed.pipelines.transfers import Transfers
+from course_lib.distributed.same_rows import SameRows
 from course_lib.distributed.same_start import same_start
 from course_lib.distributed.tensor_parallel.engine import TensorParallel
 from course_lib.loops import Loss, Objective, OverRanks, Run
@@ -64,7 +65,8 @@ class Pipeline:
 
     Raises:
         ValueError: If the schedule has no such name, or copies of a stage differ; when the run is built, if it trains
-            something else, or in fp16; in the first step, if stages see different rows.
+            something else, or in fp16; in a step, on all ranks alike, if ranks of one pipeline see different rows; if
+            `timeline` is asked for before the first step.
 
     Example:
         >>> import tempfile
@@ -110,16 +112,16 @@ class Pipeline:
         norm = norm_over_stages(self._group, inner.norm, self._counted_elsewhere, self._device)
         self.over_ranks = OverRanks(group=data_group, summed=inner.summed, norm=norm, check=self._check)
         self._share = SharedLosses(self._group, self._device)
+        sharing = [within.group] if isinstance(within, TensorParallel) else []
+        self._same = SameRows([*sharing, self._group], self._device)
         self._precision = "fp32"
-        self._checked = False
         self._spans: list[tuple[Action, float, float]] = []
         self.peak_held = 0
 
     def __call__(self, model: nn.Module, objective: Objective, micro_batches: Sequence[Batch]) -> list[Loss]:
         """Leave this stage's gradient of the sum over ``micro_batches`` in ``.grad``; return all their losses."""
-        if not self._checked:
-            check_same_rows(micro_batches, self._group, self._device)
-            self._checked = True
+        self._same.check(micro_batches)
+        check_tuples(micro_batches)
         actions = make_schedule(self._name, self._num_stages, len(micro_batches))[self._place]
         held: dict[int, _Held] = {}
         losses: dict[int, Loss] = {}
@@ -136,7 +138,9 @@ class Pipeline:
             if tied.grad is None:
                 tied.grad = torch.zeros_like(tied)
             self._transfers.add_between_ends(_local(tied.grad))
-        return self._share([losses[number] for number in sorted(losses)], len(micro_batches))
+        every = self._share([losses[number] for number in sorted(losses)], len(micro_batches))
+        self._same.check_losses(every)
+        return every
 
     def forward_only(self, objective: Objective) -> Objective:
         """Return an objective for `course_lib.loops.evaluate`, which every rank calls with its stage and this.
@@ -160,6 +164,8 @@ class Pipeline:
 
         On a GPU these are the times at which work was handed over, not those at which it was done.
         """
+        if not self._spans:
+            raise ValueError("there is no timeline yet: ask after a step.")
         spans = torch.tensor([span[1:] for span in self._spans], dtype=torch.float64)
         every = collected({str(self._place): spans}, self._group, self._device)
         first = min(float(spans.min()) for spans in every.values())
@@ -188,7 +194,10 @@ class Pipeline:
         self, model: nn.Module, objective: Objective, batch: Batch, action: Action, losses: dict[int, Loss]
     ) -> _Held:
         x, *rest = batch
-        key = (tuple(x.shape), model.training)
+        with self._autocast():
+            kind = self._device.type
+            bits = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+        key = (tuple(x.shape), x.dtype, model.training, bits)
         received = None
         if self._place > 0:
             x = received = self._transfers.receive_activation(key).requires_grad_()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 
@@ -16,30 +15,14 @@ from course_lib.loops.checkpoints.between_ranks import gather_bytes
 from course_lib.loops.loss import Batch, exact_dtype
 
 
-def check_same_rows(micro_batches: Sequence[Batch], group: dist.ProcessGroup, device: torch.device) -> None:
-    """Compare the micro-batches of all stages: the first reads inputs, the last targets, which must belong together.
-
-    Raises:
-        ValueError: On every stage alike, if they differ, or a micro-batch is no tuple of tensors.
-    """
+def check_tuples(micro_batches: Sequence[Batch]) -> None:
+    """Refuse a micro-batch that is no tuple of tensors."""
     for batch in micro_batches:
         if not (isinstance(batch, tuple | list) and batch and all(isinstance(one, Tensor) for one in batch)):
             raise ValueError(
                 "a pipeline takes micro-batches (x, ...) of tensors, of which the first stage reads x and the last "
                 f"one the rest; got {type(batch).__name__}."
             )
-    digest = hashlib.sha256()
-    for batch in micro_batches:
-        for tensor in batch:
-            digest.update(f"{tuple(tensor.shape)}{tensor.dtype}".encode())
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-        digest.update(b"|")
-    if len(set(gather_bytes(digest.digest(), device, group))) > 1:
-        raise ValueError(
-            "the stages of a pipeline got different micro-batches: each of its ranks must see the same rows. Split the "
-            "data over copies of the model only: Batches(..., rank=rank(dp), world_size=world_size(dp)) with "
-            'dp = mesh["dp"].get_group().'
-        )
 
 
 class SharedLosses:

@@ -13,12 +13,13 @@ from course_lib.collectives import rank, world_size
 from course_lib.distributed.pipelines.schedules import ScheduleName, make_schedule
 from course_lib.distributed.pipelines.shared import (
     SharedLosses,
-    check_same_rows,
+    check_tuples,
     collected,
     norm_over_stages,
     unsplittable,
 )
 from course_lib.distributed.pipelines.transfers import Transfers
+from course_lib.distributed.same_rows import SameRows
 from course_lib.distributed.same_start import same_start
 from course_lib.loops import Loss, Objective, OverRanks, Run
 from course_lib.loops.compiled import original
@@ -66,13 +67,12 @@ class TorchPipeline:
         self._layers = _Layers(self._stage)
         self._step: tuple[Objective, Sequence[Batch]] | None = None
         self._losses: list[Loss] = []
-        self._checked = False
+        self._same = SameRows([self._group], self._device)
 
     def __call__(self, model: nn.Module, objective: Objective, micro_batches: Sequence[Batch]) -> list[Loss]:
         """Leave this stage's gradient of the sum over ``micro_batches`` in ``.grad``; return all their losses."""
-        if not self._checked:
-            check_same_rows(micro_batches, self._group, self._device)
-            self._checked = True
+        self._same.check(micro_batches)
+        check_tuples(micro_batches)
         engine = self._engine(micro_batches)
         self._step = objective, micro_batches
         self._losses = []
@@ -109,7 +109,7 @@ class TorchPipeline:
                 f"torch's 1F1B needs at least as many micro-batches as stages, got {len(micro_batches)} for "
                 f"{self._num_stages}: accumulate more, or take schedule='gpipe'."
             )
-        key = (len(micro_batches), *shapes, self._stage.training)
+        key = (len(micro_batches), *shapes, self._stage.training, self._layers.precision)
         if key not in self._engines:
             kind = {"1f1b": Schedule1F1B, "gpipe": ScheduleGPipe}[self._name]
             stage = PipelineStage(self._layers, self._place, self._num_stages, self._device, group=self._group)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
-from course_lib.collectives import world_size
+from course_lib.collectives import all_sum, world_size
 from course_lib.distributed.engines.norms import norm_over_shards
+from course_lib.distributed.same_rows import SameRows
 from course_lib.distributed.same_start import same_start
 from course_lib.distributed.tensor_parallel.regions import gathered
 from course_lib.loops import Loss, Objective, OverRanks, Run, backprop
@@ -26,7 +28,7 @@ class TensorParallel:
     the model, not over the ranks that share one), and how long a gradient is of which each rank has a part.
 
     All ranks that share the model must see the same rows: ``Batches(..., rank=rank(dp), world_size=world_size(dp))``
-    with ``dp = mesh["dp"].get_group()``.
+    with ``dp = mesh["dp"].get_group()``. They must draw the same random numbers, too, if any.
 
     Args:
         model: Split already, by `split_transformer`, `parallelize_transformer`, or layers of this package.
@@ -37,8 +39,10 @@ class TensorParallel:
         split_dims: Along which dimension each parameter is split, by its ``id``; those missing are whole on every rank.
 
     Raises:
-        ValueError: If copies of the model differ; if there are copies of a model of DTensors (take `FullySharded`); and
-            when the run is built, if it trains another model.
+        ValueError: If copies of the model differ; if there are copies of a model of DTensors (take `FullySharded`);
+            when the run is built, if it trains another model, or averages the weights of a model of DTensors (EMA); in
+            a step, on all ranks alike, if ranks that share the model see different rows or, in the first step, compute
+            different losses.
 
     Example:
         >>> import tempfile
@@ -75,11 +79,15 @@ class TensorParallel:
         if not self._is_dtensor:
             same_start(self._model, copies)
         self.split_dims = _split_dims(self._model)
+        device = next((parameter.device for parameter in self._model.parameters()), torch.device("cpu"))
+        self._same = SameRows([self.group], device)
         self.over_ranks = OverRanks(group=copies, norm=self._norm, check=self._check)
 
     def __call__(self, model: nn.Module, objective: Objective, micro_batches: Sequence[Batch]) -> list[Loss]:
         """Leave this rank's part of the gradient of the sum in ``.grad``; return the losses, alike on sharing ranks."""
+        self._same.check(micro_batches)
         losses = backprop(model, objective, micro_batches)
+        self._same.check_losses(losses)
         if self._is_dtensor:
             for parameter in self._model.parameters():
                 if parameter.grad is not None:  # parts of a sum, where each rank used a whole parameter for its rows
@@ -110,11 +118,15 @@ class TensorParallel:
             if gradient is not None:
                 local = gradient.to_local() if self._is_dtensor else gradient
                 (alike if self.split_dims.get(id(parameter)) is None else parts).append(local)
-        return norm_over_shards({self.group: parts, None: alike})
+        norm = norm_over_shards({self.group: parts, None: alike})
+        all_sum([norm], self.group)  # equal but for what went wrong on one rank alone, which all must hear of
+        return norm / world_size(self.group)
 
     def _check(self, run: Run) -> None:
         if original(run.model) is not self._model:
             raise ValueError("the run must train the model that TensorParallel was built with.")
+        if self._is_dtensor and run.ema is not None:
+            raise ValueError("an EMA cannot average DTensors: split by hand (split_transformer), or train without one.")
 
 
 def _split_dims(model: nn.Module) -> dict[int, int]:

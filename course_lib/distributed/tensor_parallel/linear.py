@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any, Self, TypeVar
+
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,6 +17,8 @@ from course_lib.distributed.tensor_parallel.regions import (
     scatter_sum,
     sum_over_ranks,
 )
+
+_Layer = TypeVar("_Layer", bound=nn.Module)
 
 
 class ColumnParallelLinear(nn.Module):
@@ -66,6 +71,9 @@ class ColumnParallelLinear(nn.Module):
         y = F.linear(x, self.weight, self.bias)
         return gather_parts(y, self.group) if self.gather_output else y
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return copy_in_group(self, memo)
+
 
 class RowParallelLinear(nn.Module):
     """A linear layer on some of its inputs: the weight's columns (rows of ``A`` where one writes ``x A``).
@@ -102,10 +110,21 @@ class RowParallelLinear(nn.Module):
         y = scatter_sum(product, self.group) if self.scatter else sum_over_ranks(product, self.group)
         return y if self.bias is None else y + self.bias
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return copy_in_group(self, memo)
+
 
 def own_part(parameter: Tensor, group: dist.ProcessGroup | None, dim: int) -> nn.Parameter:
     """Return a copy of this rank's part, so that the whole can be freed."""
     return nn.Parameter(part(parameter.detach(), group, dim).clone(), requires_grad=parameter.requires_grad)
+
+
+def copy_in_group(layer: _Layer, memo: dict[int, Any]) -> _Layer:
+    """Return a deep copy of ``layer`` (for an EMA) that belongs to the same group, of which there cannot be a copy."""
+    memo[id(layer.group)] = layer.group
+    memo[id(layer)] = twin = type(layer).__new__(type(layer))
+    twin.__dict__.update(copy.deepcopy(layer.__dict__, memo))
+    return twin
 
 
 def check_divides(name: str, number: int, group: dist.ProcessGroup | None) -> None:

@@ -176,14 +176,14 @@ def gathered(x: Tensor, group: dist.ProcessGroup | None, dim: int) -> Tensor:
     first = x.detach().movedim(dim, 0).contiguous()
     whole = first.new_empty(len(first) * world_size(group), *first.shape[1:])
     _gather(whole, first, group=group)
-    return whole.movedim(0, dim)
+    return whole.movedim(0, dim).contiguous()  # else each layer that reads it would keep a copy of its own
 
 
 def _scattered_sum(x: Tensor, group: dist.ProcessGroup | None, dim: int) -> Tensor:
     first = x.movedim(dim, 0).contiguous()
     mine = first.new_empty(len(first) // world_size(group), *first.shape[1:])
     _scatter(mine, first, group=group)
-    return mine.movedim(0, dim)
+    return mine.movedim(0, dim).contiguous()
 
 
 def _summed(x: Tensor, group: dist.ProcessGroup | None) -> Tensor:

@@ -47,15 +47,8 @@ def split_block(block: Block, group: dist.ProcessGroup | None = None, *, sequenc
     Reference: Shoeybi et al. 2019, Megatron-LM, section 3, https://arxiv.org/abs/1909.08053; the sequence: Korthikanti
     et al. 2022, Reducing activation recomputation in large transformer models, https://arxiv.org/abs/2205.05198
     """
+    _check_block(block, group)
     attention, feed_forward = block.attention, block.feed_forward
-    if attention.query_key_value is not None:
-        raise ValueError("fused projections cannot be split by heads here: build with fused_projections=False.")
-    if hasattr(block, "cross_attention"):
-        raise ValueError("blocks with cross-attention cannot be split here.")
-    if block.dropout.p > 0 or attention.dropout > 0:
-        raise ValueError("each rank would drop other numbers: split a model with dropout=0.")
-    check_divides("num_heads", attention.query.out_features // attention.head_width, group)
-    check_divides("num_kv_heads", attention.key.out_features // attention.head_width, group)
     for name in ("query", "key", "value"):
         setattr(attention, name, ColumnParallelLinear(getattr(attention, name), group, copy_input=False))
     attention.output = RowParallelLinear(attention.output, group, scatter=sequence_parallel)  # type: ignore[assignment]
@@ -100,10 +93,13 @@ def split_transformer(
         raise ValueError("sequence parallelism goes with a whole Transformer here, not with one stage of a pipeline.")
     if isinstance(model, Transformer) and not model.has_head:
         raise ValueError("this Transformer has no output layer (head=False), which is split as well.")
+    blocks: Any = list(model.blocks.values() if isinstance(model.blocks, nn.ModuleDict) else model.blocks)
+    for block in blocks:  # all before the first is changed: a model that is refused stays whole
+        _check_block(block, group)
+    check_divides("vocab_size", model.config.vocab_size, group)
     same_start(model, group)
-    blocks = model.blocks.values() if isinstance(model.blocks, nn.ModuleDict) else model.blocks
     for block in blocks:
-        split_block(block, group, sequence_parallel=sequence_parallel)  # type: ignore[arg-type]
+        split_block(block, group, sequence_parallel=sequence_parallel)
     is_first, is_last = whole or model.is_first, whole or model.is_last
     modules: Any = model
     if hasattr(model, "embedding"):
@@ -127,9 +123,27 @@ def add_up_gradients(group: dist.ProcessGroup | None, *used: nn.Module | nn.Para
     """Have gradients added up over ranks in each backward pass, for what all ranks hold and each used in part."""
     for one in used:
         for parameter in [] if one is None else [one] if isinstance(one, nn.Parameter) else one.parameters():
-            if parameter.requires_grad and world_size(group) > 1:
+            if world_size(group) > 1:
+                learns = parameter.requires_grad
+                parameter.requires_grad_(True)  # a frozen one may be unfrozen later, and takes no hook before
                 hook: Callable[[Tensor], Tensor] = partial(sum_over_ranks, group=group)
                 parameter.register_hook(hook)  # type: ignore[no-untyped-call]
+                parameter.requires_grad_(learns)
+
+
+def _check_block(block: Block, group: dist.ProcessGroup | None) -> None:
+    attention = block.attention
+    if isinstance(attention.output, RowParallelLinear):
+        raise ValueError("this block is split already: build the model anew, or split it once.")
+    if attention.query_key_value is not None:
+        raise ValueError("fused projections cannot be split by heads here: build with fused_projections=False.")
+    if hasattr(block, "cross_attention"):
+        raise ValueError("blocks with cross-attention cannot be split here.")
+    if block.dropout.p > 0 or attention.dropout > 0:
+        raise ValueError("each rank would drop other numbers: split a model with dropout=0.")
+    check_divides("num_heads", attention.query.out_features // attention.head_width, group)
+    check_divides("num_kv_heads", attention.key.out_features // attention.head_width, group)
+    check_divides("feed_forward_width", block.feed_forward.up.out_features, group)
 
 
 def _on_input(function: Callable[..., Tensor], group: dist.ProcessGroup | None) -> Any:

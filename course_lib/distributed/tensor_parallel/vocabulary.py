@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any, Self
+
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from course_lib.collectives import rank, world_size
-from course_lib.distributed.tensor_parallel.linear import check_divides, own_part
+from course_lib.distributed.tensor_parallel.linear import check_divides, copy_in_group, own_part
 from course_lib.distributed.tensor_parallel.regions import sum_over_ranks
 from course_lib.loops import Loss, Objective
 from course_lib.loops.loss import Batch
@@ -28,7 +30,8 @@ class VocabularyParallelEmbedding(nn.Module):
         - output: one vector of ``D`` more axes, alike on all ranks
 
     Raises:
-        ValueError: If the ranks cannot share the vocabulary evenly; pad it.
+        ValueError: If the ranks cannot share the vocabulary evenly; pad it. For an embedding with options that are not
+            carried over.
 
     Reference: Shoeybi et al. 2019, Megatron-LM, section 3, https://arxiv.org/abs/1909.08053
     """
@@ -36,6 +39,8 @@ class VocabularyParallelEmbedding(nn.Module):
     def __init__(self, embedding: nn.Embedding, group: dist.ProcessGroup | None = None) -> None:
         super().__init__()
         check_divides("vocab_size", embedding.num_embeddings, group)
+        if embedding.padding_idx is not None or embedding.max_norm is not None or embedding.scale_grad_by_freq:
+            raise ValueError("padding_idx, max_norm and scale_grad_by_freq are not carried over: build without them.")
         self.group = group
         self.num_embeddings = embedding.num_embeddings
         self.split_dims = {"weight": 0}
@@ -43,14 +48,12 @@ class VocabularyParallelEmbedding(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return the vectors of ``tokens``."""
-        if (
-            tokens.device.type == "cpu"
-            and tokens.numel()
-            and not 0 <= tokens.min() <= tokens.max() < self.num_embeddings
-        ):
-            raise IndexError(f"token ids must lie in [0, {self.num_embeddings})")
+        _check_ids("token ids", tokens, self.num_embeddings)
         mine, here = _own_ids(tokens, len(self.weight), self.group)
         return sum_over_ranks(F.embedding(mine, self.weight) * here.unsqueeze(-1), self.group)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return copy_in_group(self, memo)
 
 
 def vocabulary_parallel_cross_entropy(
@@ -74,6 +77,9 @@ def vocabulary_parallel_cross_entropy(
     Returns:
         Nats, summed, alike on all ranks; ``log(V)`` a target for a model that knows nothing.
 
+    Raises:
+        IndexError: If a target is no id of the vocabulary. On a GPU it is the device that fails then, a little later.
+
     Example:
         >>> logits = torch.zeros(2, 10)
         >>> vocabulary_parallel_cross_entropy(logits, torch.tensor([3, -100]))  # one process: log(10)
@@ -83,6 +89,7 @@ def vocabulary_parallel_cross_entropy(
     """
     if logits.dtype in (torch.float16, torch.bfloat16):
         logits = logits.float()
+    _check_ids("targets", target.masked_fill(target == ignore_index, 0), logits.shape[-1] * world_size(group))
     largest = logits.detach().amax(-1)
     if world_size(group) > 1:
         dist.all_reduce(largest, op=dist.ReduceOp.MAX, group=group)
@@ -108,6 +115,15 @@ def vocabulary_parallel_next_token(group: dist.ProcessGroup | None = None) -> Ob
         return Loss(total, int(count) if count.device.type == "cpu" else count)
 
     return objective
+
+
+def _check_ids(what: str, ids: Tensor, vocab_size: int) -> None:
+    known = ((ids >= 0) & (ids < vocab_size)).all()
+    message = f"{what} must lie in [0, {vocab_size})"
+    if ids.device.type != "cpu":
+        torch._assert_async(known, message)  # as the device's own look-ups do: nobody waits for the answer
+    elif not known:
+        raise IndexError(message)
 
 
 def _own_ids(ids: Tensor, num_here: int, group: dist.ProcessGroup | None) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """Functions on worker processes: what they return, what they print, and how each way to fail comes back."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -152,6 +153,18 @@ def test_an_exception_names_the_rank_and_carries_its_traceback():
     assert "Rank 0 " in str(caught.value)
 
 
+def test_an_exception_without_a_text_is_named_all_the_same():
+    class Mute(Exception):
+        def __str__(self):
+            raise RuntimeError("another one")
+
+    def work():
+        raise Mute
+
+    with pytest.raises(WorkerFailed, match=r"Rank 0 of 1 raised Mute: \(it cannot be shown as text\)"):
+        launch(work, num_workers=1)
+
+
 @pytest.mark.parametrize(
     ("end", "message"),
     [
@@ -204,15 +217,20 @@ def test_time_out_tells_where_each_rank_was():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc to see which processes are left")
-def test_nothing_that_workers_started_is_left():
+def test_nothing_that_workers_started_is_left_or_waited_for():
     def work():
+        threading.Thread(target=time.sleep, args=(100,)).start()
+        multiprocessing.Process(target=time.sleep, args=(100,)).start()
         return subprocess.Popen(["sleep", "100"]).pid
+
+    began = time.monotonic()
 
     for pid in launch(work):
         deadline = time.monotonic() + 5
         while os.path.exists(f"/proc/{pid}") and not _is_zombie(pid):
             assert time.monotonic() < deadline
             time.sleep(0.02)
+    assert time.monotonic() - began < 90  # not until the thread's or the process's end
 
 
 def _is_zombie(pid):

@@ -17,7 +17,7 @@ from course_lib.distributed import (
     device_mesh,
     split_transformer,
 )
-from course_lib.loops import Checkpoints, Loss, NonFiniteStep, Run, evaluate, next_token, train
+from course_lib.loops import Checkpoints, Loss, NonFiniteStep, Run, evaluate, next_token, regression, train
 from course_lib.nn.transformer import Transformer, gpt, llama
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}  # float64, sums in another order
@@ -112,6 +112,8 @@ def worker(me, expected, folder):
     check_evaluation()
     check_checkpoints(folder)
     check_a_bad_stage()
+    check_that_activations_are_freed(me)
+    check_precision()
     check_errors()
 
 
@@ -176,6 +178,53 @@ def check_a_bad_stage():
     assert_close(dict(run.model.named_parameters()), before, rtol=0, atol=0)
 
 
+class Saved:
+    """Wraps what autograd keeps, and counts how much of it there is."""
+
+    alive = most = 0
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+        Saved.alive += 1
+        Saved.most = max(Saved.most, Saved.alive)
+
+    def __del__(self):
+        Saved.alive -= 1
+
+
+def check_that_activations_are_freed(me):
+    """What is kept is counted where autograd keeps it: of one micro-batch, then of six."""
+    for way, held in (("1f1b", world_size() - me), ("gpipe", 6)):
+        run, most = make_run("gpt", way), []
+        x, y = batches().data
+        for micro_batches in ([(x[:1], y[:1])], [(x[row : row + 1], y[row : row + 1]) for row in range(6)]):
+            Saved.alive = Saved.most = 0
+            with torch.autograd.graph.saved_tensors_hooks(Saved, lambda saved: saved.tensor):
+                run.step(*micro_batches)
+            most.append(Saved.most)
+            assert Saved.alive == 0
+        assert most[1] == held * most[0] > 0
+
+
+def check_precision():
+    """What travels has the bits of the moment: after single precision half of them, and back again."""
+    layers = [nn.Linear(4, 4) for _ in range(world_size())]
+    for place, layer in enumerate(layers):
+        nn.init.normal_(layer.weight, generator=torch.Generator().manual_seed(place))
+        nn.init.zeros_(layer.bias)
+    stage, whole_model = layers[rank()], nn.Sequential(*layers)
+    batch = (torch.ones(3, 4), torch.ones(3, 4))
+    for engine in (Pipeline(stage, device_mesh(pp=world_size())), TorchPipeline(stage, device_mesh(pp=world_size()))):
+        for precision in ("fp32", "bf16", "fp32"):
+            expected = evaluate(whole_model, regression, [batch], precision=precision)
+            if isinstance(engine, Pipeline):
+                found = evaluate(stage, engine.forward_only(regression), [batch], precision=precision)
+                assert found == expected
+            optimizer = torch.optim.SGD(stage.parameters(), lr=0.0)
+            run = Run(stage, regression, optimizer, gradients=engine, precision=precision)
+            assert float(run.step(*[batch] * world_size()).loss) == pytest.approx(expected["loss"], rel=1e-6)
+
+
 def check_errors():
     run = make_run("llama", "torch 1f1b")
     stream = batches()
@@ -188,6 +237,12 @@ def check_errors():
         run = make_run("llama", way)
         with pytest.raises(ValueError, match="got different micro-batches"):
             run.step(*[tuple(tensor + rank() for tensor in batch) for batch in ragged[:2]])
+        run.objective = lambda model, batch: with_metric(model, batch[:2])
+        x, y = ragged[0]
+        run.step(*[(x, y, torch.tensor(1.0))] * world_size())  # a single number, too, can be compared
+        for wrong in ([(x, y)] * (world_size() + rank()), [(x[rank() :], y[rank() :])] * world_size()):
+            with pytest.raises(ValueError, match="got different micro-batches"):  # not in the first step alone
+                run.step(*wrong)
         with pytest.raises(ValueError, match=r"micro-batches \(x, ...\) of tensors"):
             run.step({"x": 1})
         stage, gradients = run.model, run.gradients
@@ -196,6 +251,13 @@ def check_errors():
         optimizer = torch.optim.SGD(stage.parameters())
         with pytest.raises(ValueError, match="fp16"):
             Run(stage, next_token, optimizer, gradients=gradients, precision="fp16")
+    with pytest.raises(ValueError, match="no timeline yet"):
+        make_run("llama", "1f1b").gradients.timeline()
+    if world_size() == 4:
+        for odd in ([0, 1, 0, 1], [0, 0, 0, 1]):  # ranks that share a stage; one rank alone
+            run = make_run("llama", "1f1b", tp=2)
+            with pytest.raises(ValueError, match="got different micro-batches"):
+                run.step(*[tuple(tensor + odd[rank()] for tensor in batch) for batch in ragged[:2]])
     with pytest.raises(ValueError, match="schedule must be one of"):
         Pipeline(run.model, device_mesh(pp=world_size()), schedule="zero bubble")
 

@@ -124,6 +124,11 @@ def check_vocabulary(me, p):
     for wrong in (8, -1):
         with pytest.raises(IndexError, match=r"must lie in \[0, 8\)"):
             own(torch.tensor([wrong]))
+        with pytest.raises(IndexError, match=r"targets must lie in \[0, 8\)"):
+            vocabulary_parallel_cross_entropy(part, target.masked_fill(target == 0, wrong))
+    for options in ({"padding_idx": 0}, {"max_norm": 1.0}, {"scale_grad_by_freq": True}):
+        with pytest.raises(ValueError, match="are not carried over"):
+            VocabularyParallelEmbedding(nn.Embedding(8, 3, **options))
 
 
 def test_pieces_on_ranks(on_two_and_four_ranks):

@@ -18,7 +18,7 @@ from course_lib.distributed import (
     split_transformer,
     vocabulary_parallel_next_token,
 )
-from course_lib.loops import NonFiniteStep, Run, next_token, train
+from course_lib.loops import EMA, NonFiniteStep, Run, evaluate, next_token, train
 from course_lib.nn.transformer import Transformer, bert, gpt, llama
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}  # float64, sums in another order
@@ -97,6 +97,9 @@ def worker(me, expected):
     check_a_block_of_bert(expected["bert"])
     check_traffic()
     check_a_bad_rank()
+    check_late_unfreezing()
+    check_average(expected["average"])
+    check_ranks_that_differ()
     check_errors()
 
 
@@ -162,6 +165,65 @@ def check_a_bad_rank():
     with pytest.raises(NonFiniteStep):
         run.step(next(iter(batches())))
     assert_close(dict(run.model.named_parameters()), before, rtol=0, atol=0, equal_nan=True)
+    run = make_run("gpt", "by hand")
+    if rank() == 1:  # in what all ranks have, so that no other sees it
+        run.model.norm.weight.register_hook(lambda gradient: gradient * torch.nan)
+    with pytest.raises(NonFiniteStep):
+        run.step(next(iter(batches())))
+
+
+def check_late_unfreezing():
+    """Norms and biases that are unfrozen after the split have whole gradients, too, though each rank used a part."""
+    expected, learner = model("llama"), model("llama").requires_grad_(False)
+    mesh = device_mesh(tp=world_size())
+    split_transformer(learner, mesh, sequence_parallel=True)
+    learner.requires_grad_(True)
+    for one in (expected, learner):
+        next_token(one, next(iter(batches()))).total.backward()
+    found = TensorParallel(learner, mesh).whole_gradients()
+    assert_close(found, {name: p.grad for name, p in expected.named_parameters()}, **CLOSE)
+
+
+def averaged(way):
+    """What the average of the weights makes of the rows after a few steps."""
+    run = make_run("gpt", way)
+    run.ema = EMA(run.model, decay=0.5)
+    for _ in train(run, batches(), steps=3):
+        pass
+    x, y = batches().data
+    return evaluate(run.ema.model, next_token, [(x, y)])["loss"]
+
+
+def check_average(expected):
+    assert averaged("by hand, sequence") == pytest.approx(expected, rel=1e-10)
+    run = make_run("gpt", "DTensor")
+    with pytest.raises(ValueError, match="an EMA cannot average DTensors"):
+        Run(run.model, next_token, run.optimizer, gradients=run.gradients, ema=EMA(nn.Linear(1, 1)))
+
+
+def check_ranks_that_differ():
+    """Other rows, other shapes in a later step, other random numbers: told on all ranks, before anything is mixed."""
+    stream = batches()
+    by_all_ranks = Batches(stream.data, batch_size=BATCH_SIZE, seed=2)  # dealt out among all, which is the default
+    x, y = next(iter(stream))
+    for way in ("by hand", "DTensor"):
+        run = make_run("gpt", way)
+        with pytest.raises(ValueError, match="got different micro-batches"):
+            next(train(run, by_all_ranks, steps=1))
+        run.step((x, y))
+        for micro_batches in ([(x[rank() :], y[rank() :])], [(x, y)] * (1 + rank()), [{"x": x} if rank() else (x,)]):
+            with pytest.raises(ValueError, match="got different micro-batches"):
+                run.step(*micro_batches)
+    generator = torch.Generator().manual_seed(rank())
+
+    def some_targets(model, batch):
+        x, y = batch
+        return next_token(model, (x, y.masked_fill(torch.rand(y.shape, generator=generator) < 0.5, -100)))
+
+    run.objective = some_targets
+    run.gradients = TensorParallel(run.model, device_mesh(tp=world_size()))
+    with pytest.raises(ValueError, match="different losses from the same rows"):
+        run.step((x, y))
 
 
 def check_errors():
@@ -178,9 +240,12 @@ def check_errors():
     with pytest.raises(ValueError, match="cannot share vocab_size=13"):
         parallelize_transformer(Transformer(gpt(**(SIZES | {"vocab_size": 13}))), mesh)
     with pytest.raises(ValueError, match="cannot share vocab_size=13"):
-        split_transformer(Transformer(gpt(**(SIZES | {"vocab_size": 13}))), mesh)
+        split_transformer(refused := Transformer(gpt(**(SIZES | {"vocab_size": 13}))), mesh)
+    assert all(isinstance(block.attention.query, nn.Linear) for block in refused.blocks)  # it stays whole
     learner = model("gpt")
     split_transformer(learner, mesh, sequence_parallel=True)
+    with pytest.raises(ValueError, match="is split already"):
+        split_transformer(learner, mesh)
     with pytest.raises(ValueError, match="multiple of the number of ranks"):
         learner(torch.zeros(1, 3, dtype=torch.int64))
     with pytest.raises(ValueError, match="is not the number of ranks"):
@@ -201,4 +266,5 @@ def test_split_transformers_equal_one_process(on_two_and_four_ranks):
     expected = {name: trained(name, "one process") for name in CONFIGS}
     learner, loss = bert_gradients()
     expected["bert"] = {name: p.grad for name, p in learner.named_parameters()}, loss
+    expected["average"] = averaged("one process")
     on_two_and_four_ranks(worker, expected)
