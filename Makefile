@@ -1,8 +1,8 @@
 # A thin wrapper: lab.py does the work, and runs without make too (python lab.py lab).
-# Examples: make lab ARGS=--no-browser ; make test ARGS=tests/data ; make lab PYTHON=python3.12
+# Examples: make lab ARGS=--no-browser ; make test ARGS=tests/data ; make site ; make lab PYTHON=python3.12
 PYTHON ?= python3
 
-.PHONY: lab test
+.PHONY: lab test site
 
-lab test:
+lab test site:
 	@$(PYTHON) lab.py $@ $(ARGS)

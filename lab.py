@@ -1,4 +1,4 @@
-"""Sets the course up, then opens it (``python lab.py lab``) or tests it (``python lab.py test``)."""
+"""Sets the course up, then opens it (``python lab.py lab``), tests it (``test``) or builds its website (``site``)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ VENV = ROOT / ".venv"
 STAMP = VENV / "course-setup.json"  # written last: what is installed, and from which files
 UNFINISHED = VENV / "course-unfinished"  # there while .venv is being made
 FIRST_PAGE = "my/00_start_here.ipynb"
-EXTRAS = {"lab": ["learn"], "test": ["learn", "test"]}
+EXTRAS = {"lab": ["learn"], "test": ["learn", "test", "site"], "site": ["learn", "site"]}
 USAGE = """usage: python lab.py lab [JupyterLab's options, such as --no-browser]
        python lab.py test [pytest's options, such as tests/data or -x]
-Both set up .venv first: a few minutes the first time, seconds afterwards."""
+       python lab.py site [notebooks, such as 00 05, for a quick look]
+All set up .venv first: a few minutes the first time, seconds afterwards."""
 
 # JupyterLab's first screen is the notebook, not a question about news or updates.
 JUPYTER_SETTINGS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
@@ -53,7 +54,7 @@ def main(arguments: list[str]) -> int:
     command, options = arguments[0], arguments[1:]
     try:
         set_up(EXTRAS[command])
-        return open_lab(options) if command == "lab" else run_tests(options)
+        return {"lab": open_lab, "test": run_tests, "site": build_site}[command](options)
     except SetupError as error:
         return _complain(str(error))
     except KeyboardInterrupt:
@@ -261,6 +262,13 @@ def run_tests(options: list[str]) -> int:
     verdict = f"FAILED: {', '.join(failed)}" if failed else "all right"
     _say(f"make test: {verdict} ({', '.join(f'{name} {taken:.0f} s' for name, taken in seconds.items())})")
     return 1 if failed else 0
+
+
+def build_site(options: list[str]) -> int:
+    """Build the course's website in ``build/site``."""
+    command = [str(program("python")), "-m", "course_lib.study.cli.main", "site", *options]
+    environment = {**os.environ, "COURSE_ROOT": str(ROOT)}
+    return subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL).returncode
 
 
 def _say(line: str) -> None:

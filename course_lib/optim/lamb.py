@@ -15,7 +15,7 @@ class LAMB(ForeachOptimizer):
     """Move every layer by the learning rate times its own length, in the direction that Adam with decay would take.
 
     Made for very large batches, where a rate that suits one layer is far too large for another. With m and v as in
-    `Adam`, decay lambda, and |.| the Euclidean length of one whole parameter tensor::
+    `Adam`, decay lambda, and ``|.|`` the Euclidean length of one whole parameter tensor::
 
         r     = (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
         u     = r + lambda * theta
@@ -23,7 +23,7 @@ class LAMB(ForeachOptimizer):
 
     Conventions: those of the paper's Algorithm 2 with phi the identity. ``eps`` is outside the root and is added after
     the bias correction; decay is inside u, so it only turns the step and never lengthens it. The trust ratio
-    |theta| / |u| is not clamped; where either length is 0 (a bias that starts at 0) it is 1, else such a parameter
+    ``|theta| / |u|`` is not clamped; where either length is 0 (a bias that starts at 0) it is 1, else such a parameter
     could never leave 0.
 
     Other implementations differ, so rates do not carry over: NVIDIA's FusedLAMB and timm's Lamb first clip the whole

@@ -1,4 +1,4 @@
-"""Special tokens: markers such as <|endoftext|> that stand for no text and are never merged."""
+"""Special tokens: markers such as ``<|endoftext|>`` that stand for no text and are never merged."""
 
 from __future__ import annotations
 

@@ -228,6 +228,22 @@ def test_all_phases_right_is_exit_code_0(lab, monkeypatch, capsys):
     assert "all right (ruff check 0 s, ruff format 0 s" in capsys.readouterr().out
 
 
+def test_the_website_is_built_by_the_command_with_its_options(lab, monkeypatch):
+    asked = []
+
+    def run(command, **options):
+        asked.append((command, options["env"]["COURSE_ROOT"]))
+        return subprocess.CompletedProcess(command, 1)
+
+    monkeypatch.setattr(lab, "set_up", lambda extras: asked.append(extras))
+    monkeypatch.setattr(lab.subprocess, "run", run)
+    assert lab.main(["site", "00", "05"]) == 1
+    extras, (command, root) = asked
+    assert extras == ["learn", "site"]
+    assert command[1:] == ["-m", "course_lib.study.cli.main", "site", "00", "05"]
+    assert root == str(lab.ROOT)
+
+
 def test_ctrl_c_is_no_traceback(lab, monkeypatch, capsys):
     def stop(extras):
         raise KeyboardInterrupt

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-COURSE_FOLDERS = ("notebooks", "flashcards", "quizzes", "exercises", "results")
+COURSE_FOLDERS = ("notebooks", "flashcards", "quizzes", "exercises", "results", "episodes")
 UNTRACKED = {"__pycache__", ".ipynb_checkpoints", ".DS_Store"}
 # Packages that are installed are found by their plain folder: without `site`, no link to the checkout is followed.
 PROBE = """

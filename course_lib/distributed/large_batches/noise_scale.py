@@ -22,11 +22,11 @@ class NoiseScale:
 
     @property
     def value(self) -> float:
-        """The simple noise scale tr(Sigma) / |G|^2, in targets; infinite where no signal was found."""
+        """The simple noise scale ``tr(Sigma) / |G|^2``, in targets; infinite where no signal was found."""
         return max(self.noise, 0.0) / self.signal if self.signal > 0 else math.inf
 
     def square_of(self, batch_size: float) -> float:
-        """Return the expected squared length of the gradient of a batch, |G|^2 + tr(Sigma) / B."""
+        """Return the expected squared length of the gradient of a batch, ``|G|^2 + tr(Sigma) / B``."""
         return self.signal + self.noise / batch_size
 
 

@@ -10,6 +10,7 @@ from course_lib.content import course_root, notebook_paths
 from course_lib.study.checks.complaint import Complaint
 from course_lib.study.checks.concepts import check_concepts
 from course_lib.study.checks.decks import check_deck, check_quiz
+from course_lib.study.checks.episodes import check_episodes
 from course_lib.study.checks.exercises import check_exercises
 from course_lib.study.checks.imports import allowed_imports, check_imports
 from course_lib.study.checks.links import check_links
@@ -54,7 +55,7 @@ def run_checks(root: Path | None = None) -> list[Complaint]:
     if plan and not metadata:
         complaints += check_readme(root)
     complaints += [*metadata, *check_strays(root, [path.stem for path in pages])]
-    return [*complaints, *check_results_page(root), *check_stale(root)]
+    return [*complaints, *check_episodes(root), *check_results_page(root), *check_stale(root)]
 
 
 def _check_content(root: Path, page: Page) -> Iterator[Complaint]:

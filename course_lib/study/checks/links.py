@@ -33,10 +33,16 @@ def check_links(page: Page, pages: dict[Path, Page]) -> list[Complaint]:
 def anchors(page: Page) -> set[str]:
     """Return what a link may name after ``#``: JupyterLab's form of each heading, and the form of web pages."""
     texts = [heading.text for heading in page.headings]
-    return {text.replace(" ", "-") for text in texts} | {_web_anchor(text) for text in texts}
+    return {text.replace(" ", "-") for text in texts} | {web_anchor(text) for text in texts}
 
 
-def _web_anchor(text: str) -> str:
+def web_anchor(text: str) -> str:
+    """Return what web pages call a heading, or what JupyterLab calls it, as web pages do.
+
+    Example:
+        >>> web_anchor("3. The loop: a first look"), web_anchor("3.-The-loop:-a-first-look")
+        ('3-the-loop-a-first-look', '3-the-loop-a-first-look')
+    """
     return re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -68,3 +69,18 @@ def map_notebooks(
         print("README.md written." if update_readme() else "The map in README.md is up to date.")
     else:
         print(render_map(), end="")
+
+
+def site(
+    notebooks: Annotated[list[str] | None, typer.Argument(metavar="[NOTEBOOK]...", help="Only these.")] = None,
+    out: Annotated[Path, typer.Option(help="The folder to build in.")] = Path("build/site"),
+) -> None:
+    """Build the course's website from the stored outputs; nothing is run, and it works offline."""
+    from course_lib.content import course_root
+    from course_lib.study.site.build import build_site
+
+    built = build_site(course_root(), out.resolve(), only={number_of(name) for name in notebooks or ()})
+    for fault in built.broken:
+        print(fault)
+    print(f"{built.num_pages} pages, {len(built.broken)} broken links. Open {built.index}")
+    raise typer.Exit(1 if built.broken else 0)

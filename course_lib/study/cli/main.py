@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from course_lib.study.cli import author, course, study, teach
+from course_lib.study.cli import author, course, listen, study, teach
 
 _STUDY, _COURSE, _TEACH, _WRITE = "Study", "Your notebooks", "Teach with it", "Write the course"
 
@@ -84,6 +84,7 @@ def _add(verb: Any, name: str, panel: str, example: str, **settings: Any) -> Non
 _add(study.review, "review", _STUDY, "course review, or: course review 00 --new 5")
 _add(study.quiz, "quiz", _STUDY, "course quiz 00, or: course quiz 00 --missed")
 _add(study.cards, "cards", _STUDY, "course cards 00")
+_add(listen.listen, "listen", _STUDY, "course listen 00, or: course listen 00 --text")
 _add(course.find, "find", _STUDY, 'course find "weight decay"')
 _add(course.summary, "summary", _STUDY, "course summary, or: course summary 00")
 app.add_typer(study.progress_app, name="progress", rich_help_panel=_STUDY)
@@ -100,6 +101,7 @@ _add(teach.syllabus, "syllabus", _TEACH, "course syllabus vision --markdown > vi
 _add(teach.handout, "handout", _TEACH, "course handout ~/class")
 app.add_typer(study.export_app, name="export", rich_help_panel=_TEACH)
 _add(author.check, "check", _WRITE, "course check")
+_add(author.site, "site", _WRITE, "course site, or for a quick look: course site 00 05")
 app.add_typer(author.results_app, name="results", rich_help_panel=_WRITE)
 _add(author.map_notebooks, "map", _WRITE, "course map --write")
 

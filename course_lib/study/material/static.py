@@ -23,13 +23,13 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 def quiz_html(quiz: Quiz) -> str:
     """Return a quiz as HTML without script: questions, choices in the shuffled order, answers in ``<details>``."""
-    return _list_html(f"Quiz {quiz.notebook}", (question_html(item) + _answer_html(item) for item in quiz.questions))
+    return _list_html(f"Quiz {quiz.notebook}", (question_html(item) + answer_html(item) for item in quiz.questions))
 
 
 def deck_html(deck: Deck) -> str:
     """Return a deck as HTML without script: the fronts, each with its back in ``<details>``."""
     return _list_html(
-        f"Cards {deck.notebook}", (to_html(card.front) + _folded(to_html(card.back)) for card in deck.cards)
+        f"Cards {deck.notebook}", (to_html(card.front) + folded(to_html(card.back)) for card in deck.cards)
     )
 
 
@@ -78,6 +78,24 @@ def lettered_html(question: Question) -> dict[str, str]:
     return {letter: to_inline_html(choice.text) for letter, choice in shuffled_choices(question).items()}
 
 
+def answer_html(question: Question) -> str:
+    """Return what is right and why, folded away."""
+    if isinstance(question, NumericQuestion | OrderingQuestion):
+        body = f"<p><strong>{escape(right_answer(question))}</strong></p>{to_html(question.explain)}"
+    else:
+        body = "".join(
+            f"<li>{'<strong>Right.</strong>' if choice.right else 'Not right.'} {to_inline_html(choice.why)}</li>"
+            for choice in shuffled_choices(question).values()
+        )
+        body = f'<ol type="A">{body}</ol>'
+    return folded(body)
+
+
+def folded(html: str) -> str:
+    """Return HTML that is shown on request, under the word "Answer"."""
+    return f"<details><summary>Answer</summary>{html}</details>"
+
+
 def strip_widgets(notebook: dict[str, Any]) -> None:
     """Remove live widgets from a notebook in place: their views and all their state; the static forms stay.
 
@@ -96,25 +114,9 @@ def _list_html(title: str, items: Iterable[str]) -> str:
     return f"<section><p><strong>{title}</strong></p><ol>{rows}</ol></section>"
 
 
-def _folded(html: str) -> str:
-    return f"<details><summary>Answer</summary>{html}</details>"
-
-
 def _only_a_widget(output: dict[str, Any]) -> bool:
     data = output.get("data", {})
     return WIDGET_VIEW in data and not set(data) - {WIDGET_VIEW, "text/plain"}
-
-
-def _answer_html(question: Question) -> str:
-    if isinstance(question, NumericQuestion | OrderingQuestion):
-        body = f"<p><strong>{escape(right_answer(question))}</strong></p>{to_html(question.explain)}"
-    else:
-        body = "".join(
-            f"<li>{'<strong>Right.</strong>' if choice.right else 'Not right.'} {to_inline_html(choice.why)}</li>"
-            for choice in shuffled_choices(question).values()
-        )
-        body = f'<ol type="A">{body}</ol>'
-    return _folded(body)
 
 
 def _question_text(question: Question) -> str:

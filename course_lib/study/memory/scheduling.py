@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from fsrs import Scheduler
@@ -104,6 +104,16 @@ def interval(span: timedelta) -> str:
     if days < 365:
         return f"{days / 30.44:.1f} months"
     return f"{days / 365.25:.1f} years"
+
+
+def settings() -> dict[str, Any]:
+    """Return the numbers that the schedule follows, so that the website's script can follow the same.
+
+    Example:
+        >>> settings()["desired_retention"], settings()["learning_steps"]  # the steps in seconds
+        (0.9, [60, 600])
+    """
+    return dict(_scheduler().to_dict())
 
 
 def _in_utc(now: datetime) -> datetime:
