@@ -32,6 +32,7 @@ class OverRanks:
         group: Ranks that hold the same parameters (or the same part of them) and see different rows: the numbers of a
             step, and gradients, are added up over these. All ranks by default.
         summed: Whether the function leaves gradients that are summed over ``group`` already.
+        averaged: Whether that sum is divided by the number of ranks in ``group``, as torch's own engine does.
         norm: Returns the Euclidean norm of the whole gradient, the same on every rank there is, from the optimizer's
             parameters that have a ``.grad``.
         check: Called once with the run that is to use it, to refuse what the function cannot do.
@@ -45,6 +46,7 @@ class OverRanks:
 
     group: dist.ProcessGroup | None = None
     summed: bool = False
+    averaged: bool = False
     norm: Callable[[Sequence[nn.Parameter]], Tensor] = _total_norm
     check: Callable[[Run], Any] = lambda run: None
 
@@ -78,8 +80,8 @@ def add_over_ranks(
         flags = torch.ones(len(parameters), dtype=dtype, device=device)
     else:
         flags = torch.tensor(has_gradient, dtype=dtype, device=device)
-    small = torch.cat([numbers, flags])
-    all_sum([small], group)
+    small = torch.cat([numbers, flags]) if parameters else numbers
+    dist.all_reduce(small, group=group)
     summed = small[: len(numbers)]
     if not all(has_gradient):  # only then does it matter what the others have, and reading waits for the device
         has_gradient = small[len(numbers) :].bool().tolist()

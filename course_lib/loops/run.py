@@ -146,6 +146,8 @@ class Run:
             if self.scaler is not None:
                 divisor = divisor * self.scaler.factor()
             learnt, loss = self._with_gradient(), total / divisor
+            if self.over_ranks.averaged:
+                divisor = divisor / world_size(self.over_ranks.group)  # gradients are that much smaller already
             grad_norm = self.over_ranks.norm(learnt) / divisor
             self._health.note(self.index, self.consumed, learning_rate, grad_norm)
             skipped = self._verdict(loss, grad_norm)

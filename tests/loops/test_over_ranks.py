@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from course_lib.collectives import all_sum
+from course_lib.collectives import all_sum, world_size
 from course_lib.loops import NonFiniteStep, OverRanks, Run, backprop, regression
 
 CLOSE = {"rtol": 1e-12, "atol": 1e-14}  # float64, sums in another order
@@ -21,6 +21,9 @@ class Engine:
         losses = backprop(model, objective, micro_batches)
         if self._add:
             all_sum([parameter.grad for parameter in model.parameters()], self.over_ranks.group)
+        if self.over_ranks.averaged:
+            for parameter in model.parameters():
+                parameter.grad /= world_size(self.over_ranks.group)
         return losses
 
 
@@ -53,6 +56,8 @@ def worker(me):
     expected = outcome(make_run(gradients=alone), rows(*everybody))  # a group of one adds up nothing
     assert_close(outcome(make_run(), rows(me)), expected, **CLOSE)
     assert_close(outcome(make_run(gradients=Engine(OverRanks(summed=True), add=True)), rows(me)), expected, **CLOSE)
+    mean = Engine(OverRanks(summed=True, averaged=True), add=True)
+    assert_close(outcome(make_run(gradients=mean), rows(me)), expected, **CLOSE)
 
 
 def test_what_is_added_up_over_which_ranks(on_two_ranks):

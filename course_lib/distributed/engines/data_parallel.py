@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
-import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
@@ -24,8 +23,9 @@ class DDP:
     """Data parallelism by torch's own engine: every rank has the whole model and its own rows, gradients are summed.
 
     A `Run` alone does the same, but only after the backward pass. Here gradients travel in buckets of some megabytes,
-    each as soon as it is complete, while the backward pass goes on below. What travels is the **sum**, which the run
-    divides by all targets of the step, so ragged batches are exact; with several micro-batches a step it travels once.
+    each as soon as it is complete, while the backward pass goes on below. They are those of **sums** over targets, and
+    the run divides by all targets of the step, so ragged batches are exact; with several micro-batches a step they
+    travel once.
 
     The model that learns stays the bare one: nothing is wrapped that others look at. The weights of rank 0 are copied
     to the others when this is built.
@@ -46,6 +46,7 @@ class DDP:
 
     Example:
         >>> import tempfile
+        >>> import torch
         >>> from course_lib.loops import regression
         >>> with tempfile.NamedTemporaryFile() as file:
         ...     dist.init_process_group("gloo", store=dist.FileStore(file.name, 1), rank=0, world_size=1)
@@ -81,11 +82,10 @@ class DDP:
             **sync,
         )
         self._known = {id(parameter) for parameter in self._learning.parameters() if parameter.requires_grad}
-        self._engine.register_comm_hook(group, lambda group, bucket: _summed(bucket.buffer(), group))
-        self.over_ranks = OverRanks(group=group, summed=True, check=self._check)
+        self.over_ranks = OverRanks(group=group, summed=True, averaged=True, check=self._check)
 
     def __call__(self, model: nn.Module, objective: Objective, micro_batches: Sequence[Batch]) -> list[Loss]:
-        """Leave the gradient of the sum over micro-batches and ranks in ``.grad``; return this rank's losses."""
+        """Leave the gradient, summed over micro-batches and averaged over ranks, in ``.grad``; return my losses."""
         losses = []
         for number, batch in enumerate(micro_batches, start=1):
             with nullcontext() if number == len(micro_batches) else self._engine.no_sync():
@@ -115,11 +115,3 @@ class _Learning(nn.Module):
     def forward(self, objective: Objective, model: nn.Module, batch: Batch) -> tuple[Tensor, Any, dict[str, Tensor]]:
         loss = objective(model, batch)
         return loss.total, loss.count, loss.metrics
-
-
-def _summed(bucket: Tensor, group: dist.ProcessGroup | None) -> torch.futures.Future[Tensor]:
-    """Torch's own reduction of a bucket, without its division by the number of ranks."""
-    work = dist.all_reduce(bucket, group=group, async_op=True)
-    assert work is not None
-    summed: torch.futures.Future[Tensor] = work.get_future().then(lambda done: done.value()[0])
-    return summed

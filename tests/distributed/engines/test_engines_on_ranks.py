@@ -53,6 +53,7 @@ def worker(me):
         check_bad_step_of_one_rank(name, me)
         check_fp16_overflow_of_one_rank(name, me)
     check_only_one_block_is_whole()
+    check_gradients_are_freed_in_the_backward_pass()
     check_objective_with_weights(me)
     check_objective_that_calls_twice(me)
     check_deferred_checks(me)
@@ -110,6 +111,16 @@ def check_only_one_block_is_whole():
     assert seen == [1, 1, 1]
     assert [list(one._parameters) for one in linears] == [["flat_0"]] * 3
     assert {name for name, _ in model.named_parameters()} == {"0.flat_0", "2.flat_0", "4.flat_0"}
+
+
+def check_gradients_are_freed_in_the_backward_pass():
+    """When the first layer's gradient arrives, stage 2 has summed and freed the others'; stage 1 has them all."""
+    for stage, there in ((1, [True, True]), (2, [False, False])):
+        model, seen = small_model(), []
+        later = [model[2].weight, model[4].weight]
+        model[0].weight.register_hook(lambda _, seen=seen, later=later: seen.extend(p.grad is not None for p in later))
+        engine_and_run(f"zero {stage}", model)[1].step(rows())
+        assert seen == there
 
 
 class Scaled(nn.Module):
