@@ -36,7 +36,7 @@ class SameRows:
         """Compare what is to be computed.
 
         Raises:
-            ValueError: On every rank alike, if it differs.
+            ValueError: On all ranks of this copy of the model alike, if it differs.
         """
         if not self._groups or (self._rows_compared and self._place.type != "cpu"):
             return
@@ -61,7 +61,7 @@ class SameRows:
         """Compare, the first time only, what was computed from the same rows.
 
         Raises:
-            ValueError: On every rank alike, if it differs.
+            ValueError: On all ranks of this copy of the model alike, if it differs.
         """
         if self._losses_compared:
             return

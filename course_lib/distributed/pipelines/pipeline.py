@@ -113,7 +113,8 @@ class Pipeline:
         self.over_ranks = OverRanks(group=data_group, summed=inner.summed, norm=norm, check=self._check)
         self._share = SharedLosses(self._group, self._device)
         sharing = [within.group] if isinstance(within, TensorParallel) else []
-        self._same = SameRows([*sharing, self._group], self._device)
+        self._one_copy = [*sharing, self._group]
+        self._same = SameRows(self._one_copy, self._device)
         self._precision = "fp32"
         self._spans: list[tuple[Action, float, float]] = []
         self.peak_held = 0
@@ -134,7 +135,7 @@ class Pipeline:
             else:
                 self._backward(held.pop(number), action)
         self._transfers.wait()
-        if (tied := self._tied()) is not None:
+        if (tied := self._tied()) is not None and tied.requires_grad:
             if tied.grad is None:
                 tied.grad = torch.zeros_like(tied)
             self._transfers.add_between_ends(_local(tied.grad))
@@ -145,11 +146,13 @@ class Pipeline:
     def forward_only(self, objective: Objective) -> Objective:
         """Return an objective for `course_lib.loops.evaluate`, which every rank calls with its stage and this.
 
-        What all stages then report is that of the last one.
+        What all stages then report is that of the last one. As in training, the stages must be given the same rows:
+        ``Batches(..., rank=rank(dp), world_size=world_size(dp))``.
         """
-        share = SharedLosses(self._group, self._device)
+        share, same = SharedLosses(self._group, self._device), SameRows(self._one_copy, self._device)
 
         def through_all_stages(model: nn.Module, batch: Batch) -> Loss:
+            same.check([batch])
             spans, self._spans = self._spans, []
             losses: dict[int, Loss] = {}
             self._forward(model, objective, batch, Action("forward", 0), losses)

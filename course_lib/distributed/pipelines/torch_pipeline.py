@@ -80,8 +80,9 @@ class TorchPipeline:
         numbers = torch.arange(len(micro_batches)) if self._place == self._num_stages - 1 else None
         engine.step(*xs, target=numbers, return_outputs=False)
         self._step = None
-        if (tied := self._tied()) is not None:
-            assert tied.grad is not None
+        if (tied := self._tied()) is not None and tied.requires_grad:
+            if tied.grad is None:
+                tied.grad = torch.zeros_like(tied)
             self._transfers.add_between_ends(tied.grad)
         return self._share(self._losses[-len(micro_batches) :], len(micro_batches))
 

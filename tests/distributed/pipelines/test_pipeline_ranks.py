@@ -110,6 +110,7 @@ def worker(me, expected, folder):
         found = trained("llama", "torch 1f1b", 4, dp=2, drop_last=True, steps=FEW)
         compare("two copies, torch", found, expected["llama", "even"])
     check_evaluation()
+    check_a_frozen_tied_embedding()
     check_checkpoints(folder)
     check_a_bad_stage()
     check_that_activations_are_freed(me)
@@ -139,6 +140,20 @@ def check_evaluation():
         assert found["twice"] == pytest.approx(2 * found["loss"], rel=1e-12)
         run.gradients._precision = "bf16"  # of training: evaluation has its own
     assert run.model.training
+    own = Batches(rows.data, batch_size=BATCH_SIZE, seed=0, epochs=1)  # each rank its own rows
+    with pytest.raises(ValueError, match="got different micro-batches"):
+        evaluate(run.model, run.gradients.forward_only(with_metric), own)
+
+
+def check_a_frozen_tied_embedding():
+    """It stays as it is, under weight decay as well."""
+    for way in ("1f1b", "torch 1f1b"):
+        run = make_run("gpt", way)
+        if run.model.tied is not None:
+            run.model.tied.requires_grad_(False)
+            before = run.model.tied.clone()
+        next(iter(train(run, batches(drop_last=True), steps=1, accumulate=4)))
+        assert run.model.tied is None or torch.equal(run.model.tied, before)
 
 
 def check_checkpoints(folder):
@@ -270,29 +285,3 @@ def test_pipelines_equal_one_process(on_two_and_four_ranks, tmp_path):
     for name in CONFIGS:
         expected[name, "even"] = trained(name, "one process", 4, drop_last=True)[:2]
     on_two_and_four_ranks(worker, expected, str(tmp_path / "checkpoints"))
-
-
-def test_stages_make_up_the_model():
-    for config in CONFIGS.values():
-        whole_model = Transformer(config)
-        stages = [TransformerStage(whole_model, stage, 3) for stage in range(3)]
-        assert [list(stage.blocks) for stage in stages] == [["0", "1"], ["2"], ["3"]]
-        names = {name for stage in stages for name, _ in stage.named_parameters()}
-        assert names == {name for name, _ in whole_model.named_parameters()}
-        x = tokens = torch.tensor([[1, 2, 3]])
-        for stage in stages:
-            x = stage(x)
-        assert_close(x, whole_model(tokens), rtol=0, atol=0)
-
-
-def test_stages_refuse_what_they_cannot_be():
-    whole_model = Transformer(CONFIGS["gpt"])
-    for place, num_stages, message in ((2, 2, "must lie in 0"), (-1, 2, "must lie in 0"), (0, 5, "4 blocks cannot")):
-        with pytest.raises(ValueError, match=message):
-            TransformerStage(whole_model, place, num_stages)
-    with pytest.raises(ValueError, match="with an output layer"):
-        TransformerStage(Transformer(CONFIGS["gpt"], head=False), 0, 2)
-    with pytest.raises(ValueError, match="do not fit into the context length 4"):
-        TransformerStage(whole_model, 0, 2)(torch.zeros(1, 5, dtype=torch.int64))
-    with pytest.raises(ValueError, match="no process group"):
-        device_mesh()
