@@ -8,6 +8,7 @@ import pytest
 
 SCRIPT = """
 import sys
+import time
 from pathlib import Path
 import torch
 import torch.distributed as dist
@@ -20,6 +21,9 @@ dist.init_process_group("gloo", store=dist.FileStore(sys.argv[1], 1), rank=0, wo
 assert gloo_threads()
 torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])  # the first optimizer makes torch import more of itself
 dist.destroy_process_group()
+end = time.monotonic() + 20
+while gloo_threads() and time.monotonic() < end:
+    time.sleep(0.01)  # they end a moment later
 assert not gloo_threads()
 """
 

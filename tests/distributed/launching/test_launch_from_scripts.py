@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 SCRIPT = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started with it ignored
 import os, sys, time
 import torch
 import torch.distributed as dist
