@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,6 +63,31 @@ class Loss:
 
 
 Objective = Callable[[nn.Module, Batch], Loss]
+
+
+def added(losses: Sequence[Loss]) -> Loss:
+    """Add up the losses of a step's micro-batches.
+
+    Raises:
+        ValueError: If there are several and one cannot be split, or their metrics differ.
+
+    Example:
+        >>> both = added([Loss(torch.tensor(6.0), 3), Loss(torch.tensor(1.0), 1)])
+        >>> float(both.total), both.count
+        (7.0, 4)
+    """
+    if len(losses) == 1:
+        return losses[0]
+    if any(loss.count is None for loss in losses):
+        raise ValueError(
+            f"this objective compares the rows of its batch, so it cannot be split into {len(losses)} "
+            "micro-batches: use one larger batch, or gather the rows first."
+        )
+    if len({frozenset(loss.metrics) for loss in losses}) > 1:
+        raise ValueError(f"micro-batches returned different metrics: {[sorted(loss.metrics) for loss in losses]}.")
+    count: int | Tensor = sum(loss.count for loss in losses if loss.count is not None)
+    metrics = {name: torch.stack([loss.metrics[name] for loss in losses]).sum() for name in losses[0].metrics}
+    return Loss(torch.stack([loss.total for loss in losses]).sum(), count, metrics)
 
 
 def exact_dtype(device: torch.device) -> torch.dtype:

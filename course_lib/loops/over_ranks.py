@@ -10,8 +10,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from course_lib.collectives import all_sum
-from course_lib.loops.loss import exact_dtype
+from course_lib.collectives import all_sum, world_size
+from course_lib.loops.loss import Loss, exact_dtype
 
 if TYPE_CHECKING:
     from course_lib.loops.run import Run
@@ -33,6 +33,7 @@ class OverRanks:
             step, and gradients, are added up over these. All ranks by default.
         summed: Whether the function leaves gradients that are summed over ``group`` already.
         averaged: Whether that sum is divided by the number of ranks in ``group``, as torch's own engine does.
+        counted: Whether the function returns one loss, with the count and the metrics of all ranks of ``group``.
         norm: Returns the Euclidean norm of the whole gradient, the same on every rank there is, from the optimizer's
             parameters that have a ``.grad``.
         check: Called once with the run that is to use it, to refuse what the function cannot do.
@@ -47,6 +48,7 @@ class OverRanks:
     group: dist.ProcessGroup | None = None
     summed: bool = False
     averaged: bool = False
+    counted: bool = False
     norm: Callable[[Sequence[nn.Parameter]], Tensor] = _total_norm
     check: Callable[[Run], Any] = lambda run: None
 
@@ -54,40 +56,56 @@ class OverRanks:
 OF_THE_RUN_ALONE = OverRanks()
 
 
-def add_over_ranks(
-    parameters: Sequence[nn.Parameter],
-    total: Tensor,
-    count: int | Tensor,
-    sums: dict[str, Tensor],
-    group: dist.ProcessGroup | None,
-) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+def start_counting(loss: Loss, group: dist.ProcessGroup | None) -> Callable[[], Loss]:
+    """Begin to add up loss, count and metrics over ``group``; calling what is returned waits for the sums.
+
+    So the message can be on its way while the backward pass goes on.
+    """
+    if world_size(group) == 1:
+        return lambda: loss
+    message = _packed(loss)
+    work = dist.all_reduce(message, group=group, async_op=True)
+
+    def counted() -> Loss:
+        work.wait()
+        return _unpacked(message, loss)
+
+    return counted
+
+
+def add_over_ranks(parameters: Sequence[nn.Parameter], loss: Loss, group: dist.ProcessGroup | None) -> Loss:
     """Return the sums of loss, count and metrics over ``group``, and leave the summed gradients in ``.grad``.
 
     A parameter that only some ranks used gets a gradient of zeros on the others, so that all step alike.
 
     Args:
         parameters: Those whose gradients are to be summed, in the same order on every rank.
-        total: This rank's summed loss.
-        count: How many targets it sums over.
-        sums: This rank's summed metrics, under the same names on every rank.
+        loss: This rank's sums, with metrics under the same names on every rank.
         group: The ranks that take part; all of them if None.
     """
     has_gradient = [parameter.grad is not None for parameter in parameters]
-    device, dtype = total.device, exact_dtype(total.device)
-    known = count if isinstance(count, Tensor) else torch.full((), count, device=device)  # filled there: no transfer
-    numbers = torch.stack([value.to(device, dtype) for value in (total, known, *sums.values())])
-    if all(has_gradient):  # filled there: no transfer
-        flags = torch.ones(len(parameters), dtype=dtype, device=device)
-    else:
-        flags = torch.tensor(has_gradient, dtype=dtype, device=device)
-    small = torch.cat([numbers, flags]) if parameters else numbers
+    numbers = _packed(loss)
+    complete = all(has_gradient)
+    flags = numbers.new_ones(len(parameters)) if complete else numbers.new_tensor(has_gradient)  # filled: no transfer
+    small = torch.cat([numbers, flags])
     dist.all_reduce(small, group=group)
-    summed = small[: len(numbers)]
-    if not all(has_gradient):  # only then does it matter what the others have, and reading waits for the device
+    if not complete:  # only then does it matter what the others have, and reading waits for the device
         has_gradient = small[len(numbers) :].bool().tolist()
     used = [parameter for parameter, has_one in zip(parameters, has_gradient, strict=True) if has_one]
     for parameter in used:
         if parameter.grad is None:  # another rank has one: the message must have the same shape everywhere
             parameter.grad = torch.zeros_like(parameter)
     all_sum([parameter.grad for parameter in used if parameter.grad is not None], group)
-    return summed[0].to(total.dtype), summed[1].long(), dict(zip(sums, summed[2:], strict=True))
+    return _unpacked(small, loss)
+
+
+def _packed(loss: Loss) -> Tensor:
+    device, dtype = loss.total.device, exact_dtype(loss.total.device)
+    count = 1 if loss.count is None else loss.count  # a mean that cannot be split: each rank's counts once
+    known = count if isinstance(count, Tensor) else torch.full((), count, dtype=dtype, device=device)  # no transfer
+    return torch.stack([value.to(device, dtype) for value in (loss.total, known, *loss.metrics.values())])
+
+
+def _unpacked(message: Tensor, loss: Loss) -> Loss:
+    total, count, *sums = message[: 2 + len(loss.metrics)].unbind()
+    return Loss(total.to(loss.total.dtype), count.long(), dict(zip(loss.metrics, sums, strict=True)))

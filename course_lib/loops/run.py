@@ -14,7 +14,7 @@ from course_lib.collectives import world_size
 from course_lib.loops.backprop import Gradients, backprop
 from course_lib.loops.buffers import SavedBuffers
 from course_lib.loops.ema import EMA
-from course_lib.loops.loss import Batch, Loss, Objective
+from course_lib.loops.loss import Batch, Objective, added
 from course_lib.loops.over_ranks import OF_THE_RUN_ALONE, OverRanks, add_over_ranks
 from course_lib.loops.precision import LossScaler, Precision, check_precision, in_precision
 from course_lib.loops.rates import remember_rates, set_rates
@@ -171,19 +171,17 @@ class Run:
         objective = in_precision(self.objective, self.precision, self.device)
         if self.scaler is not None:
             objective = self.scaler.scaled(objective)
-        losses = self.gradients(self.model, objective, micro_batches)
-        if len(losses) > 1:
-            _check_addable(losses)
-        count: int | Tensor = sum(1 if loss.count is None else loss.count for loss in losses)
-        total = _sum([loss.total for loss in losses])
-        sums = {name: _sum([loss.metrics[name] for loss in losses]) for name in losses[0].metrics}
+        loss = added(self.gradients(self.model, objective, micro_batches))
         over = self.over_ranks
-        if world_size(over.group) > 1:
+        if world_size(over.group) > 1 and not over.counted:
             unsummed = [] if over.summed else [parameter for parameter in self._parameters() if parameter.requires_grad]
-            total, count, sums = add_over_ranks(unsummed, total, count, sums, over.group)
+            loss = add_over_ranks(unsummed, loss, over.group)
+        count = 1 if loss.count is None else loss.count
         if (isinstance(count, int) or not self.defer_checks) and int(count) == 0:
-            raise ValueError(f"step {self.index} has no targets in {len(losses)} batches: every label is masked.")
-        return total, count, sums
+            raise ValueError(
+                f"step {self.index} has no targets in {len(micro_batches)} batches: every label is masked."
+            )
+        return loss.total, count, loss.metrics
 
     def _with_gradient(self) -> Parameters:
         learnt = [parameter for parameter in self._parameters() if parameter.grad is not None]
@@ -259,17 +257,3 @@ def _as_divisor(count: int | Tensor, total: Tensor) -> Tensor:
     """The count as a tensor: dividing by one is several times quicker than by a Python number."""
     dtype = torch.promote_types(total.dtype, torch.float32)  # bfloat16 would round the count
     return count.to(dtype) if isinstance(count, Tensor) else torch.full((), count, dtype=dtype, device=total.device)
-
-
-def _check_addable(losses: Sequence[Loss]) -> None:
-    if any(loss.count is None for loss in losses):
-        raise ValueError(
-            f"this objective compares the rows of its batch, so it cannot be split into {len(losses)} "
-            "micro-batches: use one larger batch, or gather the rows first."
-        )
-    if len({frozenset(loss.metrics) for loss in losses}) > 1:
-        raise ValueError(f"micro-batches returned different metrics: {[sorted(loss.metrics) for loss in losses]}.")
-
-
-def _sum(numbers: list[Tensor]) -> Tensor:
-    return numbers[0] if len(numbers) == 1 else torch.stack(numbers).sum()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import torch.distributed as dist
@@ -13,7 +12,8 @@ from torch import Tensor, nn
 from course_lib.distributed.engines.same_model import check_same_model
 from course_lib.loops import Loss, Objective, OverRanks, Run
 from course_lib.loops.compiled import original
-from course_lib.loops.loss import Batch
+from course_lib.loops.loss import Batch, added
+from course_lib.loops.over_ranks import start_counting
 
 _OPTIONS = inspect.signature(nn.parallel.DistributedDataParallel).parameters
 _SYNC_BUFFERS = "forward_sync_buffers" if "forward_sync_buffers" in _OPTIONS else "broadcast_buffers"  # before 2.13
@@ -82,18 +82,25 @@ class DDP:
             **sync,
         )
         self._known = {id(parameter) for parameter in self._learning.parameters() if parameter.requires_grad}
-        self.over_ranks = OverRanks(group=group, summed=True, averaged=True, check=self._check)
+        self.over_ranks = OverRanks(group=group, summed=True, averaged=True, counted=True, check=self._check)
 
     def __call__(self, model: nn.Module, objective: Objective, micro_batches: Sequence[Batch]) -> list[Loss]:
-        """Leave the gradient, summed over micro-batches and averaged over ranks, in ``.grad``; return my losses."""
+        """Leave the gradient, summed over micro-batches, averaged over ranks, in ``.grad``; return all ranks' loss."""
         losses = []
-        for number, batch in enumerate(micro_batches, start=1):
-            with nullcontext() if number == len(micro_batches) else self._engine.no_sync():
-                total, count, metrics = self._engine(objective, model, batch)
-                total.backward()
-            metrics = {name: value.detach() for name, value in metrics.items()}
-            losses.append(Loss(total.detach(), count, metrics))
-        return losses
+        for batch in micro_batches[:-1]:
+            with self._engine.no_sync():
+                total, loss = self._forward(model, objective, batch)
+                total.backward()  # type: ignore[no-untyped-call]
+            losses.append(loss)
+        total, loss = self._forward(model, objective, micro_batches[-1])
+        counted = start_counting(added([*losses, loss]), self.over_ranks.group)  # travels while gradients are computed
+        total.backward()  # type: ignore[no-untyped-call]
+        return [counted()]
+
+    def _forward(self, model: nn.Module, objective: Objective, batch: Batch) -> tuple[Tensor, Loss]:
+        total: Tensor
+        total, count, metrics = self._engine(objective, model, batch)
+        return total, Loss(total.detach(), count, {name: value.detach() for name, value in metrics.items()})
 
     def _check(self, run: Run) -> None:
         learning = [p for group in run.optimizer.param_groups for p in group["params"] if p.requires_grad]
