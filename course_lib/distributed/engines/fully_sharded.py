@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from course_lib.collectives import world_size
 from course_lib.distributed.engines.same_model import check_same_model
 from course_lib.distributed.engines.units import blocks
+from course_lib.distributed.same_rows import SameRows
 from course_lib.loops import Loss, Objective, OverRanks, Run, backprop
 from course_lib.loops.compiled import original
 from course_lib.loops.loss import Batch
@@ -30,7 +31,8 @@ class FullySharded:
     2.13 they must use the same).
 
     Build it first, then the optimizer over ``model.parameters()``, then the run. A model that is already split by
-    tensor parallelism (DTensors on another dimension of one mesh) is sharded on top.
+    tensor parallelism (DTensors on another dimension of one mesh) is sharded on top; the ranks that share it must see
+    the same rows.
 
     Args:
         model: Changed in place. Rank 0's weights are taken by all, unless they are DTensors already.
@@ -45,8 +47,9 @@ class FullySharded:
         methods: Names of methods of ``model`` besides ``forward`` that an objective calls to compute.
 
     Raises:
-        ValueError: If there is no process group, ranks have built different models, or ``mesh`` does not fit; and when
-            the run is built, if its optimizer has parameters that are not sharded, or it keeps a moving average.
+        ValueError: If there is no process group, ranks have built different models, or ``mesh`` does not fit; when the
+            run is built, if its optimizer has parameters that are not sharded, or it keeps a moving average; in a step,
+            if ranks that share each layer see different rows or, in the first step, compute different losses.
 
     Example:
         >>> import tempfile
@@ -86,6 +89,7 @@ class FullySharded:
 
         self._model = original(model)
         group = _group(mesh)
+        sharing = _sharing_ranks(self._model)
         check_same_model(self._model, group)
         device = next(self._model.parameters()).device
         mesh = mesh or init_device_mesh(device.type, (world_size(),))
@@ -105,11 +109,15 @@ class FullySharded:
                     part.set_reduce_scatter_unused_params(True)
         for name in methods:
             register_fsdp_forward_method(self._model, name)
+        self._same = SameRows(sharing, device)
         self.over_ranks = OverRanks(group=group, summed=True, norm=_norm, check=self._check)
 
     def __call__(self, model: nn.Module, objective: Objective, micro_batches: Sequence[Batch]) -> list[Loss]:
         """Leave the gradient, summed over micro-batches and ranks, sharded in ``.grad``; return this rank's losses."""
-        return backprop(model, objective, micro_batches)  # torch's hooks reduce in every backward pass
+        self._same.check(micro_batches)
+        losses = backprop(model, objective, micro_batches)  # torch's hooks reduce in every backward pass
+        self._same.check_losses(losses)
+        return losses
 
     def whole_parameters(self) -> dict[str, Tensor]:
         """Return all parameters as plain tensors, by their names; every rank must call this."""
@@ -133,6 +141,15 @@ class FullySharded:
             raise ValueError(
                 "no rank has the whole weights to be averaged: take DDP, or Zero's stage 1 or 2, with an EMA."
             )
+
+
+def _sharing_ranks(model: nn.Module) -> list[dist.ProcessGroup]:
+    """The ranks among which tensor parallelism has split the model already."""
+    from torch.distributed.tensor import DTensor
+
+    meshes = (parameter.device_mesh for parameter in model.parameters() if isinstance(parameter, DTensor))
+    split = next(meshes, None)
+    return [] if split is None else [split.get_group(dimension) for dimension in range(split.ndim)]
 
 
 def _group(mesh: DeviceMesh | None) -> dist.ProcessGroup | None:

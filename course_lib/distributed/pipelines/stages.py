@@ -7,6 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from course_lib.distributed.planning.layout import dealt_layers
 from course_lib.nn.transformer import Transformer, attention_mask, rotary_tables
 
 
@@ -20,7 +21,8 @@ class TransformerStage(nn.Module):
     Args:
         model: The whole, of which this keeps only its share.
         stage: This one's number, from 0.
-        num_stages: How many there are; blocks are dealt out as evenly as possible, the later ones getting one less.
+        num_stages: How many there are; blocks are dealt out as evenly as possible; where they do not divide, the
+            last stage and the first get one less (`dealt_layers`).
 
     Shape:
         - input: ``(B, T)`` int64 tokens for the first stage, ``(B, T, D)`` for the others
@@ -54,8 +56,9 @@ class TransformerStage(nn.Module):
             raise ValueError("a pipeline needs a Transformer with an output layer and without cross-attention.")
         self.config = model.config
         self.is_first, self.is_last = stage == 0, stage == num_stages - 1
-        chunks = torch.arange(len(model.blocks)).tensor_split(num_stages)
-        self.blocks = nn.ModuleDict({str(int(number)): model.blocks[int(number)] for number in chunks[stage]})
+        layers = dealt_layers(len(model.blocks), num_stages)
+        before = sum(layers[:stage])
+        self.blocks = nn.ModuleDict({str(n): model.blocks[n] for n in range(before, before + layers[stage])})
         if self.is_first:
             self.positions, self.embedding_norm, self.dropout = model.positions, model.embedding_norm, model.dropout
         if self.is_last:

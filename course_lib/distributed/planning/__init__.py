@@ -4,7 +4,7 @@ from course_lib.distributed.planning.choose import LayoutPlan, choose_layout, ra
 from course_lib.distributed.planning.clusters import FABRICS, Cluster, Fabric, cluster
 from course_lib.distributed.planning.collective_costs import CollectiveCost, collective_cost
 from course_lib.distributed.planning.efficiency import ScalingPoint, exposed_seconds, strong_scaling, weak_scaling
-from course_lib.distributed.planning.layout import Layout
+from course_lib.distributed.planning.layout import Layout, dealt_layers
 from course_lib.distributed.planning.links import CommunicationModel, fit_communication
 from course_lib.distributed.planning.published_layouts import (
     PUBLISHED_LAYOUTS,
@@ -46,6 +46,7 @@ __all__ = [
     "cluster",
     "collective_cost",
     "compare_published",
+    "dealt_layers",
     "exposed_seconds",
     "fit_communication",
     "micro_batches_held",

@@ -9,6 +9,21 @@ from course_lib.distributed.planning.zero_formulas import ZeroStage
 from course_lib.nn.transformer import TransformerConfig
 
 
+def dealt_layers(num_layers: int, num_stages: int) -> list[int]:
+    """Return the layers of each pipeline stage. Where they do not divide, the last and the first get the fewer.
+
+    Those have the output layer and the embedding besides.
+
+    Example:
+        >>> dealt_layers(6, 4)
+        [1, 2, 2, 1]
+    """
+    fewest, left = divmod(num_layers, num_stages)
+    order = [*range(1, num_stages - 1), 0, num_stages - 1] if num_stages > 1 else [0]
+    longer = set(order[:left])
+    return [fewest + (stage in longer) for stage in range(num_stages)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
     """Degrees of data, tensor and pipeline parallelism, and how a batch goes through.
@@ -111,18 +126,8 @@ class Layout:
         return where
 
     def stage_layers(self, num_layers: int) -> list[int]:
-        """Return the layers of each stage. Where they do not divide, the last and the first stage get the fewer.
-
-        Those have the output layer and the embedding besides.
-
-        Example:
-            >>> Layout(pp=4, num_micro_batches=4).stage_layers(6)
-            [1, 2, 2, 1]
-        """
-        fewest, left = divmod(num_layers, self.pp)
-        order = [*range(1, self.pp - 1), 0, self.pp - 1] if self.pp > 1 else [0]
-        longer = set(order[:left])
-        return [fewest + (stage in longer) for stage in range(self.pp)]
+        """Return the layers of each stage; see `dealt_layers`."""
+        return dealt_layers(num_layers, self.pp)
 
     def check(self, config: TransformerConfig) -> None:
         """Refuse a model that cannot be split like this.

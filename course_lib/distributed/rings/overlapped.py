@@ -57,7 +57,7 @@ def bucketed(parameters: Iterable[nn.Parameter], *, bucket_bytes: int = 25 * 2**
 
 @dataclass(frozen=True, slots=True)
 class Reduction:
-    """When one bucket was added up over the ranks, in seconds from the beginning of the step's last backward.
+    """When one bucket was added up over the ranks, in seconds since the step's last forward pass began.
 
     On a GPU these are times of the host, which runs ahead of the device.
     """

@@ -28,7 +28,8 @@ class TensorParallel:
     the model, not over the ranks that share one), and how long a gradient is of which each rank has a part.
 
     All ranks that share the model must see the same rows: ``Batches(..., rank=rank(dp), world_size=world_size(dp))``
-    with ``dp = mesh["dp"].get_group()``. They must draw the same random numbers, too, if any.
+    with ``dp = mesh["dp"].get_group()``. They must draw the same random numbers, too, if any. An evaluation is not
+    checked for that: give `evaluate` batches that are split in the same way, which it then adds up over all ranks.
 
     Args:
         model: Split already, by `split_transformer`, `parallelize_transformer`, or layers of this package.

@@ -15,7 +15,7 @@ def test_stages_make_up_the_model():
     for config in CONFIGS.values():
         whole_model = Transformer(config)
         stages = [TransformerStage(whole_model, stage, 3) for stage in range(3)]
-        assert [list(stage.blocks) for stage in stages] == [["0", "1"], ["2"], ["3"]]
+        assert [list(stage.blocks) for stage in stages] == [["0"], ["1", "2"], ["3"]]
         names = {name for stage in stages for name, _ in stage.named_parameters()}
         assert names == {name for name, _ in whole_model.named_parameters()}
         x = tokens = torch.tensor([[1, 2, 3]])

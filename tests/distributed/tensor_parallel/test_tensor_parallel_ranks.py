@@ -206,12 +206,14 @@ def check_ranks_that_differ():
     stream = batches()
     by_all_ranks = Batches(stream.data, batch_size=BATCH_SIZE, seed=2)  # dealt out among all, which is the default
     x, y = next(iter(stream))
-    for way in ("by hand", "DTensor"):
-        run = make_run("gpt", way)
+    pairs = [("by hand", 1), ("DTensor", 1)] + ([("DTensor, FSDP", 2)] if world_size() == 4 else [])
+    for way, dp in pairs:
+        run = make_run("gpt", way, dp)
         with pytest.raises(ValueError, match="got different micro-batches"):
             next(train(run, by_all_ranks, steps=1))
         run.step((x, y))
-        for micro_batches in ([(x[rank() :], y[rank() :])], [(x, y)] * (1 + rank()), [{"x": x} if rank() else (x,)]):
+        place = rank() % (world_size() // dp)
+        for micro_batches in ([(x[place:], y[place:])], [(x, y)] * (1 + place), [{"x": x} if place else (x,)]):
             with pytest.raises(ValueError, match="got different micro-batches"):
                 run.step(*micro_batches)
     generator = torch.Generator().manual_seed(rank())
@@ -220,6 +222,7 @@ def check_ranks_that_differ():
         x, y = batch
         return next_token(model, (x, y.masked_fill(torch.rand(y.shape, generator=generator) < 0.5, -100)))
 
+    run = make_run("gpt", "DTensor")
     run.objective = some_targets
     run.gradients = TensorParallel(run.model, device_mesh(tp=world_size()))
     with pytest.raises(ValueError, match="different losses from the same rows"):
