@@ -206,7 +206,9 @@ def _pattern(want: _Array, have: _Array, rtol: float, atol: float) -> tuple[str,
     if int(nonzero.sum()) >= 2:
         factor = float(np.median(have[nonzero] / want[nonzero]))
         if factor != 0 and close(have, factor * want):
-            return f"is {factor:.4g} times what is expected, everywhere", "what is divided by, and summed or averaged"
+            beyond = factor - 1
+            times = f"{factor:.4g}" if abs(beyond) > 5e-4 else f"1 {'+' if beyond > 0 else '-'} {abs(beyond):.1g}"
+            return f"is {times} times what is expected, everywhere", "what is divided by, and summed or averaged"
     if int(finite.sum()) >= 2:
         shift = float(np.median(have[finite] - want[finite]))
         if close(have, want + shift):

@@ -191,13 +191,18 @@ class Prerequisite(_Record):
 
 
 class Concept(_Record):
-    """One idea of the course: its name, a sentence that defines it, and the one notebook that teaches it."""
+    """One idea of the course: its name, a sentence that defines it, and the one notebook that teaches it.
+
+    Args:
+        library: What ``course_lib`` has of it, as ``optim.SGD``, where the code of its section does not tell.
+    """
 
     id: ConceptId
     name: Plain
     definition: Markdown
     home: NotebookNumber
     prerequisites: tuple[Prerequisite, ...] = ()
+    library: tuple[Annotated[str, _matching(r"[a-z_]+(?:\.\w+)+", "optim.SGD")], ...] = ()
 
     @field_validator("definition")
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 MAX_MEMORY_BYTES = 3 * 2**30
 _SECONDS, _LONG_SECONDS = 60, 90
-_LONG = ("19", "23", "25", "26", "30", "31", "33")
+_LONG = ("19", "23", "25", "26", "30", "31")
 
 
 def compute_budget(number: str) -> int:

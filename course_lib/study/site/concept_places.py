@@ -78,7 +78,10 @@ def _about(items: Iterable[tuple[str, tuple[str, ...]]]) -> dict[str, list[str]]
 
 
 def _library(glossary: Glossary, pages: Mapping[str, Page], documented: Iterable[Entry]) -> dict[str, list[str]]:
-    """Return for each concept what the library calls the same, then what its section works with and few others do."""
+    """Return for each concept what is named with it, what the library calls the same, what its section works with.
+
+    Of the last only what few other sections use.
+    """
     full_name = {id(entry.target): entry.full_name for entry in documented if callable(entry.target)}
     uses: dict[str, list[str]] = {}
     count: Counter[str] = Counter()
@@ -96,12 +99,15 @@ def _library(glossary: Glossary, pages: Mapping[str, Page], documented: Iterable
             uses[concept.id] = in_section.get(_second_level(page, concept), [])
     skipped = (f"{PACKAGE}.notebook.", f"{PACKAGE}.study.")
     called = {_run_together(name.rpartition(".")[2]): name for name in full_name.values()}
+    said = {concept.id: [f"{PACKAGE}.{name}" for name in concept.library] for concept in glossary.concepts}
+    known = set(full_name.values())
     found = {}
     for concept_id, names in uses.items():
         keys = (_run_together(concept_id), _run_together(concept_id.removesuffix("-loss")))
         same_name = [called[key] for key in keys if key in called]
         telling = [name for name in names if count[name] <= EVERYWHERE and not name.startswith(skipped)]
-        found[concept_id] = list(dict.fromkeys([*same_name, *telling]))
+        named_with_it = [name for name in said[concept_id] if name in known]  # a site may document a few parts only
+        found[concept_id] = list(dict.fromkeys([*named_with_it, *same_name, *telling]))
     return found
 
 

@@ -32,6 +32,7 @@ ROW = np.array([1.0, 2.0, 4.0])
         (2.0, -2.0, "has the wrong sign"),
         (TABLE, TABLE.T.copy(), "is transposed"),
         (ROW, 3 * ROW, "is 3 times what is expected"),
+        (ROW, (1 - 2e-5) * ROW, "is 1 - 2e-05 times what is expected"),
         (ROW, ROW + 2.5, r"is off by \+2.5 everywhere"),
         (ROW, ROW[::-1], "the right numbers in other places"),
         (ROW, np.array([1.0, 2.0, 5.0]), r"is wrong in 1 of 3 places, namely at \[2\]: 5.0 instead of 4.0"),

@@ -9,7 +9,7 @@ from course_lib.study.checks.page import Page
 from course_lib.study.material.deck import load_deck, load_glossary, load_plan, load_quiz
 from course_lib.study.site.concept_pages import glossary_page, map_page
 from course_lib.study.site.concept_places import home_section, places
-from course_lib.study.site.reference import entries
+from course_lib.study.site.reference import PACKAGE, entries, parts
 
 NUMBERS = ("03", "05")
 
@@ -35,6 +35,17 @@ def test_a_concept_is_tied_to_section_cards_questions_and_library(found):
     questions = [question.id for question in load_quiz("03").questions if "focal-loss" in question.concepts]
     assert list(place.cards) == cards != []
     assert list(place.questions) == questions != []
+
+
+def test_what_a_concept_names_in_the_library_comes_first(found):
+    assert found["gradient-norm"].library[:2] == ("course_lib.loops.gradient_norms", "course_lib.loops.Step")
+
+
+def test_concepts_name_only_what_the_reference_documents():
+    documented = {entry.full_name for part in parts() for entry in entries(part)}
+    named = {f"{PACKAGE}.{name}" for concept in load_glossary().concepts for name in concept.library}
+    assert len(named) > 40
+    assert named <= documented
 
 
 def test_ties_go_both_ways(found):
