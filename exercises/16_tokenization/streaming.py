@@ -103,6 +103,22 @@ def _holds_two_bytes_at_most(chunks):
     return out
 
 
+def _looks_back_two_bytes(chunks):
+    out, waiting = [], b""
+    for chunk in chunks:
+        waiting += chunk
+        text = ""  # if three bytes are to be held, all waits
+        for held in range(3):
+            try:
+                text = waiting[: len(waiting) - held].decode()
+                break
+            except UnicodeDecodeError:
+                continue
+        out.append(text)
+        waiting = waiting[len(text.encode()) :]
+    return out
+
+
 _CLEF = "𝄞".encode()
 
 EXERCISES = (
@@ -120,6 +136,7 @@ EXERCISES = (
             Case(([_CLEF[:1], _CLEF[1:2], _CLEF[2:3], _CLEF[3:]],), note="four bytes, one at a time"),
             Case(([_CLEF[:3], _CLEF[3:]],), note="three bytes of four, then the last"),
             Case(([b"so " + _CLEF[:2], _CLEF[2:] + b" on"],), note="text around a character that is cut"),
+            Case(([b"so " + _CLEF[:3], _CLEF[3:]],), note="text before three bytes of four"),
             Case(([b"a" + _CLEF[:1], b"", _CLEF[1:] + "λ".encode()[:1], "λ".encode()[1:]],), note="cut twice"),
         ),
         explain=_explain_stream,
@@ -138,6 +155,7 @@ EXERCISES = (
             "repeats the text so far": _text_so_far,
             "shows a character with its first byte": _with_the_first_byte,
             "holds back two bytes at most": _holds_two_bytes_at_most,
+            "holds back two bytes or everything": _looks_back_two_bytes,
         },
     ),
 )

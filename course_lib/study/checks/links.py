@@ -11,6 +11,8 @@ from course_lib.study.checks import markdown
 from course_lib.study.checks.complaint import Complaint
 from course_lib.study.checks.page import Page
 
+_NUMBERED = re.compile(r"\[(\d\d) ([^\]]+)\]\((\d\d_\w+\.ipynb)")  # [03 What to minimise](03_losses.ipynb
+
 
 def check_links(page: Page, pages: dict[Path, Page]) -> list[Complaint]:
     """Complain about links that lead nowhere and pictures that cannot be seen or read.
@@ -24,6 +26,11 @@ def check_links(page: Page, pages: dict[Path, Page]) -> list[Complaint]:
         for target in markdown.links(cell.source):
             if fault := _link_fault(target, page, pages):
                 complaints.append(page.complaint(f"the link to {target!r} {fault}", "Correct it.", cell=cell))
+        for number, name, file in _NUMBERED.findall(cell.source):
+            title = next((other.course.get("title") for path, other in pages.items() if path.name == file), name)
+            if name != title:
+                what = f"the link to notebook {number} calls it {name!r}"
+                complaints.append(page.complaint(what, f"Its title is {title!r}.", cell=cell))
         for target, alternative in markdown.images(cell.source):
             for fault in _image_faults(target, alternative, page):
                 complaints.append(page.complaint(f"the picture {target[:60]!r} {fault}", "Correct it.", cell=cell))

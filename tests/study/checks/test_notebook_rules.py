@@ -187,6 +187,7 @@ CODE = {
     "no gpu step": (_setting("gpu-build"), "no cell is tagged gpu-step"),
     "no gpu build": (_setting("gpu-step"), "no cell is tagged gpu-build"),
     "a broken link": (_source("Step 3.", "Step", "[Step](07_gone.ipynb)"), "the link to '07_gone.ipynb' leads nowhere"),
+    "another title": (_source("Step 3.", "Step", "[01 Lines](01_curves.ipynb)"), "calls it 'Lines'. Its title is"),
     "no such section": (_source("Step 3.", "Step", "[Step](#Gone)"), "names a section that 01_curves.ipynb does not"),
     "this machine": (_source("Step 3.", "Step", "[Step](http://localhost:8888)"), "leads to this machine"),
     "a picture without words": (_source("Step 3.", "Step", "![](../README.md)"), "has no text alternative"),
