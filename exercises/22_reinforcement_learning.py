@@ -115,6 +115,21 @@ def _stops_early(transitions, rewards, gamma):
     return values
 
 
+def _stops_after_a_thousand(transitions, rewards, gamma):
+    values = np.zeros(len(rewards))
+    for _ in range(1000):
+        values = (rewards + gamma * transitions @ values).max(axis=1)
+    return values
+
+
+def _stops_at_small_steps(transitions, rewards, gamma):
+    values, change = np.zeros(len(rewards)), 1.0
+    while change > 1e-6:  # the values may still have change / (1 - gamma) to go
+        improved = (rewards + gamma * transitions @ values).max(axis=1)
+        change, values = abs(improved - values).max(), improved
+    return values
+
+
 def _averages_actions(transitions, rewards, gamma):
     return best_values(transitions.mean(1, keepdims=True), rewards.mean(1, keepdims=True), gamma)
 
@@ -144,6 +159,21 @@ def _transposed(transitions, rewards, gamma):
 def _greedy_for_one_step(transitions, rewards, gamma):
     rows, best = np.arange(len(rewards)), rewards.argmax(1)
     return np.linalg.solve(np.eye(len(rewards)) - gamma * transitions[rows, best], rewards[rows, best])
+
+
+def _improves_a_policy_once(transitions, rewards, gamma):
+    rows, best = np.arange(len(rewards)), rewards.argmax(1)
+    values = np.linalg.solve(np.eye(len(rewards)) - gamma * transitions[rows, best], rewards[rows, best])
+    better = (rewards + gamma * transitions @ values).argmax(1)
+    return np.linalg.solve(np.eye(len(rewards)) - gamma * transitions[rows, better], rewards[rows, better])
+
+
+def _corridor(steps):
+    """Stay for nothing, or go on for -1 a step; the last step pays 20 and ends."""
+    stay, go = np.eye(steps + 1), np.eye(steps + 1)[[*range(1, steps + 1), steps]]
+    rewards = np.zeros((steps + 1, 2))
+    rewards[:, 1] = [*[-1.0] * (steps - 1), 20.0, 0.0]
+    return np.stack([stay, go], axis=1), rewards, 0.9
 
 
 _TO_THE_RIGHT = np.array([[[1.0, 0, 0], [0, 1, 0]], [[1, 0, 0], [0, 0, 1]], [[0, 0, 1], [0, 0, 1]]])
@@ -188,16 +218,21 @@ EXERCISES = (
         edge_cases=(
             Case((_TO_THE_RIGHT, np.array([[0.0, -1], [0, 5], [0, 0]]), 0.9), note="pay first, gain later"),
             Case((_TO_THE_RIGHT, np.array([[-1.0, -1], [-1, -1], [-1, -1]]), 0.97), note="nothing but costs"),
+            Case(_corridor(5), note="a reward five steps away"),
+            Case((_TO_THE_RIGHT, np.array([[1.0, 0], [0, 1], [2, 2]]), 0.99), note="a discount near 1: slow sweeps"),
         ),
-        tolerance={"float64": (1e-6, 1e-6)},
+        tolerance={"float64": (1e-9, 1e-6)},
         explain=_explain_best,
         hints=(
             "Start from anything and apply Bellman's equation over and over: V(s) = max over a of r + gamma E[V(s')].",
             "`transitions @ values` has shape (S, A): the expected value of the next state after each action.",
-            "Stop when a sweep changes no value by more than 1e-10; twenty sweeps are too few.",
+            "Stop when a sweep changes no value by more than 1e-10; near a discount of 1 that takes thousands.",
         ),
         wrong={
             "stops after twenty sweeps": _stops_early,
+            "stops after a thousand sweeps": _stops_after_a_thousand,
+            "stops when a sweep changes little": _stops_at_small_steps,
+            "improves a policy once": _improves_a_policy_once,
             "averages over actions": _averages_actions,
             "takes the worst action": _takes_the_worst,
             "discounts the reward of this step too": _discounts_the_reward_too,

@@ -158,6 +158,10 @@ def _ends_without_reward(rewards, terminated, truncated, next_online, next_targe
     return np.where(terminated, 0.0, double_targets(rewards, terminated, truncated, next_online, next_target, gamma))
 
 
+def _time_limit_undoes_the_end(rewards, terminated, truncated, next_online, next_target, gamma):
+    return double_targets(rewards, terminated & ~truncated, truncated, next_online, next_target, gamma)
+
+
 def _not_discounted(rewards, terminated, truncated, next_online, next_target, gamma):
     return double_targets(rewards, terminated, truncated, next_online, next_target, 1.0)
 
@@ -209,14 +213,14 @@ EXERCISES = (
         edge_cases=(
             Case(
                 (
-                    np.ones(3),
-                    np.array([True, False, False]),
-                    np.array([False, True, False]),
-                    np.array([[1.0, 2.0]] * 3),
-                    np.array([[50.0, 10.0]] * 3),
+                    np.ones(4),
+                    np.array([True, False, False, True]),
+                    np.array([False, True, False, True]),
+                    np.array([[1.0, 2.0]] * 4),
+                    np.array([[50.0, 10.0]] * 4),
                     0.9,
                 ),
-                note="ended, cut off, going on",
+                note="ended, cut off, going on, ended in the very step of the time limit",
             ),
         ),
         explain=_explain_targets,
@@ -231,6 +235,7 @@ EXERCISES = (
             "exchanges the two networks": _exchanged,
             "takes a time limit for an end": _time_limit_as_end,
             "ignores ends": _never_ends,
+            "ignores an end in the step of the time limit": _time_limit_undoes_the_end,
             "drops the reward of the last step": _ends_without_reward,
             "does not discount": _not_discounted,
         },
