@@ -31,6 +31,10 @@ def two_million() -> nn.Module:
     return nn.Sequential(nn.Linear(784, 1024), nn.ReLU(), nn.Linear(1024, 1024), nn.ReLU(), nn.Linear(1024, 10))
 
 
+def fused_sgd(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), lr=plain.LEARNING_RATE, momentum=0.9, fused=True)
+
+
 class Stream:
     """Ready-made batches, each rank its own."""
 
@@ -46,7 +50,7 @@ class Stream:
 def ours(stream: Stream, *, engine: bool) -> Iterator[Any]:
     model = two_million()
     options: dict[str, Any] = {"gradients": DDP(model)} if engine else {}
-    run = Run(model, classification, plain.sgd(model), **options)
+    run = Run(model, classification, fused_sgd(model), **options)
     yield from train(run, stream, steps=10**9)
 
 
@@ -56,7 +60,7 @@ def bare(stream: Stream, *, same_work: bool) -> Iterator[Any]:
     It then takes the option by which ours saves a copy of the gradients as well.
     """
     model = two_million()
-    engine, optimizer = DistributedDataParallel(model, gradient_as_bucket_view=same_work), plain.sgd(model)
+    engine, optimizer = DistributedDataParallel(model, gradient_as_bucket_view=same_work), fused_sgd(model)
     for x, y in stream:
         optimizer.zero_grad()
         logits = engine(x)

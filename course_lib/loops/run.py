@@ -91,7 +91,7 @@ class Run:
         remember_rates(self.optimizer)
         if self.precision == "fp16":
             self.scaler = LossScaler(torch.tensor(2.0**16, device=self.device))
-        can_skip = bool(getattr(self.optimizer, "_step_supports_amp_scaling", False))
+        can_skip = self._knows_scaling()
         if self.defer_checks and not can_skip:
             raise ValueError(
                 "defer_checks=True needs an optimizer that can skip a step on the device: build it with fused=True."
@@ -156,8 +156,10 @@ class Run:
             raise
         if self.max_grad_norm < math.inf:
             divisor = divisor / (self.max_grad_norm / (grad_norm + 1e-6)).clamp(max=1.0)  # torch's clipping, same pass
-        torch._foreach_div_([parameter.grad for parameter in learnt if parameter.grad is not None], divisor)
-        self._update(skipped)
+        leave_it = self._optimizer_divides(divisor)
+        if not leave_it:
+            torch._foreach_div_([parameter.grad for parameter in learnt if parameter.grad is not None], divisor)
+        self._update(skipped, divisor if leave_it else None)
         if skipped is not False:
             buffers.restore(None if skipped is True else skipped)
         self.index += 1
@@ -219,18 +221,32 @@ class Run:
             for parameter in group["params"]
         )
 
-    def _update(self, skipped: bool | Tensor) -> None:
+    def _knows_scaling(self) -> bool:
+        """Whether the optimizer follows the protocol of torch.amp.GradScaler: the fused ones do."""
+        return bool(getattr(self.optimizer, "_step_supports_amp_scaling", False))
+
+    def _optimizer_divides(self, divisor: Tensor) -> bool:
+        """Whether the optimizer divides the gradients in its own pass over them, which saves one; to the same bits.
+
+        Its kernels want a float32 divisor. A hook before the step may read gradients, so it shall find them divided.
+        """
+        hooks = self.optimizer._optimizer_step_pre_hooks
+        return self._knows_scaling() and divisor.dtype == torch.float32 and not hooks
+
+    def _update(self, skipped: bool | Tensor, divisor: Tensor | None) -> None:
         """Step the optimizer, or not; or have it step unless ``skipped`` turns out to be true on the device."""
-        if isinstance(skipped, bool):
-            if not skipped:
-                self.optimizer.step()
+        if skipped is True:
             return
-        optimizer: torch.optim.Optimizer = self.optimizer
-        optimizer.found_inf = skipped.float()  # type: ignore[attr-defined]  # the protocol of torch.amp.GradScaler
+        told: dict[str, Tensor] = {} if divisor is None else {"grad_scale": divisor}
+        if isinstance(skipped, Tensor):
+            told["found_inf"] = skipped.float()
+        for name, value in told.items():
+            setattr(self.optimizer, name, value)
         try:
-            optimizer.step()
+            self.optimizer.step()
         finally:
-            del optimizer.found_inf  # type: ignore[attr-defined]
+            for name in told:
+                delattr(self.optimizer, name)
 
     def _after_update(self, skipped: Tensor | None) -> None:
         if self.ema is not None:

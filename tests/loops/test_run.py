@@ -108,6 +108,38 @@ def test_equals_a_bare_torch_loop_closely_for_any_count(batches, small_model, ma
     assert_close(run.model.state_dict(), bare.state_dict(), rtol=1e-5, atol=1e-6)
 
 
+FUSED = [
+    (torch.optim.SGD, {"momentum": 0.9}),
+    (torch.optim.Adam, {}),
+    (torch.optim.AdamW, {}),
+    (torch.optim.Adagrad, {}),
+]
+
+
+@pytest.mark.parametrize(("optimizer", "options"), FUSED)
+@pytest.mark.parametrize("limit", [math.inf, 0.01])
+def test_a_fused_optimizer_divides_to_the_same_bits(optimizer, options, limit, batches, small_model, state):
+    """It takes the divisor along in its own pass; a hook before the step, which may read gradients, finds them divided.
+
+    So the run with a hook divides by itself; both leave divided gradients behind, and nothing on the optimizer.
+    """
+    seen, models = [], [small_model(dtype=torch.float32) for _ in range(2)]
+    updates = [optimizer(model.parameters(), lr=0.01, fused=True, **options) for model in models]
+    runs = [Run(*pair, max_grad_norm=limit) for pair in zip(models, [classification] * 2, updates, strict=True)]
+    runs[1].optimizer.register_step_pre_hook(lambda *_: seen.append(grads(runs[1])))
+    for batch in batches(5, rows=27):
+        for run in runs:
+            run.step(batch)
+        assert_close(grads(runs[0]), grads(runs[1]), **EXACT)
+        assert_close(grads(runs[0]), seen.pop(), **EXACT)
+    assert_close(state(runs[0]), state(runs[1]), **EXACT)
+    assert not hasattr(runs[0].optimizer, "grad_scale")
+
+
+def grads(run):
+    return [parameter.grad.clone() for parameter in run.model.parameters()]
+
+
 def test_two_runs_of_a_gan_do_not_disturb_one_another(batches):
     """By hand each player's gradient comes from autograd.grad, which can leave nothing behind for the other."""
 
