@@ -18,12 +18,19 @@ from course_lib.distributed import device as device_of_rank
 from course_lib.distributed import process_group
 from course_lib.loops import CheckpointError, NonFiniteStep
 from course_lib.loops import precision as precisions
+from course_lib.recipes.run_parts import check_folder
 from course_lib.zoo.card import Scores
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
+
+def _folder(out: Path) -> Path:
+    check_folder(out)  # before any data are made
+    return out
+
+
 # Options that several commands have.
-Out = Annotated[Path, typer.Option(help="Folder for the run; made if it is not there.")]
+Out = Annotated[Path, typer.Option(help="Folder for the run; made if it is not there.", callback=_folder)]
 Steps = Annotated[int, typer.Option(help="Updates.")]
 BatchSize = Annotated[int, typer.Option(help="Rows an update, over all processes.")]
 LearningRate = Annotated[float, typer.Option(help="The highest.")]

@@ -239,7 +239,8 @@ class TestCommands:
         said = f"interrupted after 1 of {num} updates, before the first checkpoint: a rerun begins anew."
         assert f"{name}: {said}\n" in err
 
-    def test_out_that_is_a_file_is_said(self, command, tmp_path):
+    def test_out_that_is_a_file_is_said_before_any_data_are_made(self, command, tmp_path, monkeypatch):
+        monkeypatch.setattr(classify_images, "image_data", None)
         (tmp_path / "file").write_text("")
         code, _, err = command(classify_images, "--data", "digits", "--out", tmp_path / "file", "--no-progress")
         assert code == 2

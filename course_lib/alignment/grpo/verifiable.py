@@ -27,7 +27,8 @@ def verified_reward(
         decode: From a completion's ids to its text, such as ``partial(tokenizer.decode, skip_special=True)``.
 
     Returns:
-        A function from a rollout of B completions to ``(B,)``, float32, on the rollout's device.
+        A function from a rollout of B completions to ``(B,)``, float32, on the rollout's device. It raises a ValueError
+        if the stream has prompts that none of ``questions`` belongs to.
 
     Example:
         >>> from course_lib.alignment.tokens.rollouts import pack_completions
@@ -43,10 +44,13 @@ def verified_reward(
     """
 
     def reward(rollout: TokenRollout) -> Tensor:
-        right = [
-            check(questions[index], decode(ids))
-            for index, ids in zip(rollout.prompt_indices.tolist(), rollout.lists(), strict=True)
-        ]
+        indices = rollout.prompt_indices.tolist()
+        if (last := max(indices, default=-1)) >= len(questions):
+            raise ValueError(
+                f"a completion answers prompt {last}, but there are {len(questions)} questions: give one for each of "
+                "the stream's prompts, in the same order."
+            )
+        right = [check(questions[index], decode(ids)) for index, ids in zip(indices, rollout.lists(), strict=True)]
         return torch.tensor(right, dtype=torch.float32, device=rollout.tokens.device)
 
     return reward

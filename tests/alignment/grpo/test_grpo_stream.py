@@ -194,6 +194,8 @@ def rollout_of(completions, indices):
 def test_a_verified_reward_reads_the_text_and_asks_the_right_question():
     reward = verified_reward(["40 + 2 =", "4 + 2 ="], verify, decode=lambda ids: " " + "".join(map(str, ids)))
     assert reward(rollout_of([[4, 2], [4, 2], [0, 6]], [0, 1, 1])).tolist() == [1.0, 0.0, 0.0]  # "06" is malformed
+    with pytest.raises(ValueError, match="answers prompt 2, but there are 2 questions: give one for each"):
+        reward(rollout_of([[4, 2], [4, 2]], [0, 2]))
 
 
 def test_right_answers_are_counted_for_each_prompt(model):
