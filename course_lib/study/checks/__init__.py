@@ -9,7 +9,7 @@ from typing import TypeVar
 from course_lib.content import course_root, notebook_paths
 from course_lib.study.checks.complaint import Complaint
 from course_lib.study.checks.concepts import check_concepts
-from course_lib.study.checks.decks import check_deck, check_quiz
+from course_lib.study.checks.decks import check_deck, check_quiz, check_stored
 from course_lib.study.checks.episodes import check_episodes
 from course_lib.study.checks.exercises import check_exercises
 from course_lib.study.checks.imports import allowed_imports, check_imports
@@ -51,7 +51,9 @@ def run_checks(root: Path | None = None) -> list[Complaint]:
     for page in pages.values():
         found = [*check_outputs(page), *check_shape(page), *check_imports(page, allowed), *check_links(page, pages)]
         found += [*check_tags(page), *check_study_calls(page), *check_claims(page, root), *_check_content(root, page)]
-        complaints += found or check_form(page)  # what is wrong in itself is mostly in the wrong form too
+        complaints += found
+        if all(complaint.level == "note" for complaint in found):  # what is wrong is mostly in the wrong form too
+            complaints += check_form(page)
     if plan and not metadata:
         complaints += check_readme(root)
     complaints += [*metadata, *check_strays(root, [path.stem for path in pages])]
@@ -71,6 +73,7 @@ def _check_content(root: Path, page: Page) -> Iterator[Complaint]:
         yield from check_deck(deck, f"flashcards/{stem}.yaml", concepts)
     if quiz:
         yield from check_quiz(quiz, f"quizzes/{stem}.yaml", concepts)
+    yield from check_stored(page, deck, quiz)
     home = [concept for concept in concepts.values() if concept.home == page.number]
     yield from check_concepts(page, home, deck, quiz)
     path = root / "exercises" / f"{stem}.py"

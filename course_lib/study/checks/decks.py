@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from course_lib.study.checks.complaint import Complaint
+from course_lib.study.checks.page import Page, joined
 from course_lib.study.material.schema import Card, Concept, Deck, OutputQuestion, Question, Quiz, SingleQuestion
+from course_lib.study.material.static import deck_html, quiz_html
 
 CARDS = (14, 24)
 QUESTIONS = (10, 18)
@@ -29,6 +31,20 @@ def check_quiz(quiz: Quiz, file: str, concepts: Mapping[str, Concept]) -> list[C
         *_levels(quiz.questions, "questions", file),
         *_too_early(quiz.questions, quiz.notebook, file, concepts),
         *_longest(quiz.questions, file),
+    ]
+
+
+def check_stored(page: Page, deck: Deck | None, quiz: Quiz | None) -> list[Complaint]:
+    """Note cards and questions stored in a notebook, for readers without a kernel, that are not those of the files."""
+    now = {"cards": deck_html(deck) if deck else "", "questions": quiz_html(quiz) if quiz else ""}
+    cure = f"Run it again: course run {page.number} --store."
+    return [
+        page.complaint(f"the {name} stored here are not those of their file", cure, cell=cell, level="note")
+        for cell in page.code
+        for output in cell.outputs
+        for name, html in now.items()
+        if html and html[: html.index("<ol>")] in (shown := joined(output.get("data", {}).get("text/html")))
+        if shown != html
     ]
 
 

@@ -1,11 +1,15 @@
 """Rules about what belongs to a notebook: cards, questions, concepts, exercises, results, and pages made of them."""
 
 import dataclasses
+import json
 
 import pytest
 
 from course_lib.study.checks.exercises import check_exercises
 from course_lib.study.exercises import load_exercises
+from course_lib.study.material.deck import load_deck, load_quiz
+from course_lib.study.material.static import deck_html, quiz_html
+from course_lib.study.running.stored_form import as_stored_text
 
 LONG = "Yes, and at some length, because it is the right one"
 
@@ -189,6 +193,19 @@ def test_results_whose_code_has_changed_are_a_note(course):
     (complaint,) = course.complaints()
     assert (complaint.where, complaint.level) == ("results/01", "note")
     assert "has changed since" in complaint.what
+
+
+def test_stored_cards_and_questions_that_are_not_those_of_their_files_are_a_note(course):
+    pages = quiz_html(load_quiz("01", course.root)), deck_html(load_deck("01", course.root))
+    stored = [{"output_type": "display_data", "metadata": {}, "data": {"text/html": page}} for page in pages]
+    course.cell("from course_lib.study import cards")["outputs"] = stored
+    course.notebook = json.loads(as_stored_text(course.notebook))
+    assert course.write().complaints() == []
+    course.deck["cards"][3]["back"] = "Other."
+    (complaint,) = course.write().complaints()
+    assert (complaint.what, complaint.level) == ("the cards stored here are not those of their file", "note")
+    course.quiz["questions"][3]["prompt"] = "Is it other?"
+    assert [complaint.what.split()[1] for complaint in course.write().complaints()] == ["questions", "cards"]
 
 
 def test_a_copy_without_pages_at_its_root_is_checked_otherwise(course):
