@@ -56,6 +56,8 @@ class Visit:
 
     def open(self, name):
         """Open one page of the site, and wait for its maths."""
+        if self.page.url != "about:blank":  # what a page has stored reaches a page in another process a moment later
+            self.page.wait_for_timeout(500)
         self.page.goto(f"{self.html.as_uri()}/{name}")
         self.page.evaluate("window.MathJax?.startup?.promise")
         return self.page

@@ -53,7 +53,7 @@ def test_a_wrong_answer_is_explained_and_a_right_one_kept(visit):
     quiz.get_by_role("button", name="Check").click()
     assert told.inner_text().startswith("Right.")
     page = reader.open("practice/05.html")
-    assert quiz.get_by_role("button", name="Question 1, answered rightly").is_visible()
+    quiz.get_by_role("button", name="Question 1, answered rightly").wait_for()
     events = json.loads(page.evaluate("courseProgress.exported()"))["events"]
     assert [(event["subject"], event["result"], event["answer"]) for event in events] == [
         ("05-q-norm", 0, "3"),
